@@ -1,0 +1,1 @@
+"""modelrouter: which model should do this task?"""

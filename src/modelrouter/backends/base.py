@@ -1,0 +1,79 @@
+"""The contract every backend fulfils: one request in, one reply or a stream of chunks out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from modelrouter.catalog.card import ModelCard
+from modelrouter.config import GenerationSettings
+from modelrouter.response import Chunk, Completion
+from modelrouter.signals.base import Tokenizer
+
+__all__ = ["Backend", "Request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one model is asked.
+
+    Attributes:
+        card: the model.
+        messages: the conversation as OpenAI writes it.
+        settings: sampling parameters.
+        tools, tool_choice, response_format: as OpenAI writes them.
+        timeout_s: seconds this attempt may take; ``None`` for no limit.
+    """
+
+    card: ModelCard
+    messages: list[dict[str, Any]]
+    settings: GenerationSettings = field(default_factory=GenerationSettings)
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: Any = None
+    response_format: Mapping[str, Any] | None = None
+    timeout_s: float | None = None
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Runs the models of one library or protocol.
+
+    Every failure is raised as a :class:`~modelrouter.exceptions.BackendError` chained from the
+    library's own; nothing else comes out, and no message holds a key. Closing a stream's generator early (or
+    cancelling an async call) stops the work and frees the model. The last chunk of a stream has
+    a finish_reason and the usage. ``cost_usd``, ``decision`` and ``trace`` are not the backend's to fill.
+    Libraries are imported on first use.
+    """
+
+    def complete(self, request: Request) -> Completion:
+        """Answer; blocks."""
+        ...
+
+    async def acomplete(self, request: Request) -> Completion:
+        """Answer; awaits."""
+        ...
+
+    def stream(self, request: Request) -> Generator[Chunk, None, None]:
+        """Answer in chunks; the request is sent when the first chunk is asked for."""
+        ...
+
+    def astream(self, request: Request) -> AsyncGenerator[Chunk, None]:
+        """Answer in chunks, awaited."""
+        ...
+
+    def tokenizer(self, card: ModelCard) -> Tokenizer | None:
+        """An exact token counter, where one is at hand without loading anything."""
+        ...
+
+    def warm(self, card: ModelCard) -> None:
+        """Start in the background what makes the first call slow; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """Free everything; safe to call twice."""
+        ...
+
+    async def aclose(self) -> None:
+        """As :meth:`close`, awaited."""
+        ...

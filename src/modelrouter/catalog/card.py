@@ -1,0 +1,181 @@
+"""ModelCard: what one model is, can do, costs, and where it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from modelrouter.exceptions import ConfigurationError
+from modelrouter.task import Kind
+
+__all__ = ["Axes", "Capability", "Family", "Location", "Modality", "ModelCard", "Price", "Speed"]
+
+Family: TypeAlias = Literal["foundation", "llm", "slm"]
+Location: TypeAlias = Literal["local", "hosted"]
+Modality: TypeAlias = Literal["text", "image", "audio", "embedding"]
+Capability: TypeAlias = Literal["tools", "json_schema"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Axes(_Frozen):
+    """The five axes by which foundation models, LLMs and SLMs are compared, in words."""
+
+    scope: str
+    training_data: str
+    applications: str
+    adaptability: str
+    efficiency: str
+
+
+class Price(_Frozen):
+    """USD for each token. ``cached_input`` is the price of a prompt token read from a cache."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+
+    def cost_usd(self, prompt_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
+        """USD for so many tokens; ``cached_tokens`` are part of ``prompt_tokens``."""
+        cached_price = self.input if self.cached_input is None else self.cached_input
+        return (
+            (prompt_tokens - cached_tokens) * self.input
+            + cached_tokens * cached_price
+            + output_tokens * self.output
+        )
+
+
+class Speed(_Frozen):
+    """How fast the model answers, as far as known before it is asked."""
+
+    first_token_s: float = Field(default=0.5, ge=0)
+    prefill_tokens_per_s: float = Field(default=5_000.0, gt=0)
+    decode_tokens_per_s: float = Field(default=60.0, gt=0)
+
+    def latency_s(self, prompt_tokens: int, output_tokens: int) -> float:
+        """Seconds from the call to the last token."""
+        return (
+            self.first_token_s
+            + prompt_tokens / self.prefill_tokens_per_s
+            + output_tokens / self.decode_tokens_per_s
+        )
+
+
+class ModelCard(_Frozen):
+    """One model the router may choose.
+
+    Attributes:
+        name: how it is called: ``provider/model`` as litellm writes it, or a local name.
+        families: one or more of foundation, llm, slm (Mistral 7B is both llm and slm).
+        location: ``local`` (this machine, nothing leaves it) or ``hosted``.
+        backend: which backend runs it: ``llamacpp``, ``litellm``, or a plugin's name.
+        modalities_in, modalities_out: what it reads and what it makes.
+        context_window: tokens of prompt and answer together.
+        max_output_tokens: the most it answers, where bounded below the window.
+        price: USD a token; ``None`` means unknown (a local model is free: zeros).
+        speed: latency figures, estimates until measured.
+        strengths: P(quality) by kind at medium complexity, 0 to 1.
+        general_strength: P(quality) for kinds that ``strengths`` does not name.
+        scope: the only kinds it may do; ``None`` for any. A hard gate.
+        languages: the only languages it may read (ISO 639-1); ``None`` for any. A hard gate.
+        capabilities: ``tools``, ``json_schema``.
+        max_prompt_tokens: a bound below the window for what it does well; ``None`` for none.
+        max_user_turns: how many user turns it can follow; ``None`` for any.
+        max_system_tokens: the longest system prompt it may be given; ``None`` for any.
+        axes: the comparison of families, in words.
+        parameters: number of weights.
+        licence: of the weights (local) or terms of use (hosted).
+        retired: when the provider switched it off (ISO date), else ``None``.
+        successor: the card to use in its place.
+        path: the GGUF file of a local model.
+        api_base, api_key, api_key_env: where and with which key a hosted model is reached.
+    """
+
+    name: str = Field(min_length=1)
+    families: frozenset[Family] = Field(min_length=1)
+    location: Location
+    backend: str
+    modalities_in: frozenset[Modality] = frozenset({"text"})
+    modalities_out: frozenset[Modality] = frozenset({"text"})
+    context_window: int = Field(gt=0)
+    max_output_tokens: int | None = Field(default=None, gt=0)
+    price: Price | None = None
+    speed: Speed = Speed()
+    strengths: dict[Kind, float] = Field(default_factory=dict)
+    general_strength: float = Field(default=0.5, ge=0, le=1)
+    scope: frozenset[Kind] | None = None
+    languages: frozenset[str] | None = None
+    capabilities: frozenset[Capability] = frozenset()
+    max_prompt_tokens: int | None = Field(default=None, gt=0)
+    max_user_turns: int | None = Field(default=None, gt=0)
+    max_system_tokens: int | None = Field(default=None, ge=0)
+    axes: Axes | None = None
+    parameters: int | None = Field(default=None, gt=0)
+    licence: str | None = None
+    retired: str | None = None
+    successor: str | None = None
+    path: Path | None = None
+    api_base: str | None = None
+    api_key: SecretStr | None = None
+    api_key_env: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelCard:
+        for kind, strength in self.strengths.items():
+            if not 0 <= strength <= 1:
+                raise ValueError(f"strengths[{kind!r}]={strength} is not between 0 and 1")
+        if self.location == "local" and self.api_key is not None:
+            raise ValueError("a local model takes no api_key")
+        return self
+
+    @classmethod
+    def hosted(cls, name: str, **fields: Any) -> ModelCard:
+        """A card for a hosted model, its window, price and abilities read from litellm's price file.
+
+        ``ModelCard.hosted("openai/gpt-4o", api_base="http://127.0.0.1:8000/v1", api_key="...")``.
+        Any field of the card may be given and wins over what the file says. A model that the
+        file does not know gets a window of 8,192 tokens and an unknown price unless they are given.
+
+        Raises:
+            ConfigurationError: a field is unknown or out of range.
+        """
+        from modelrouter.catalog.builtin import hosted_fields
+
+        return cls.of(**{**hosted_fields(name), **fields, "name": name})
+
+    @classmethod
+    def local(cls, path: str | Path, **fields: Any) -> ModelCard:
+        """A card for a GGUF file, filled from the file's own metadata.
+
+        Raises:
+            ModelFileError: the file is missing, truncated or no GGUF.
+            ConfigurationError: a field is unknown or out of range.
+        """
+        from modelrouter.catalog.builtin import local_fields
+
+        return cls.of(**{**local_fields(Path(path)), **fields})
+
+    @classmethod
+    def of(cls, **fields: Any) -> ModelCard:
+        """The constructor with this package's error in place of pydantic's.
+
+        Raises:
+            ConfigurationError: a field is missing, unknown or out of range.
+        """
+        try:
+            return cls(**fields)
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "card"
+            name = fields.get("name", "?")
+            raise ConfigurationError(f"Model card {name!r}: {place}: {first['msg']}.") from exc
+
+    def strength(self, kind: Kind) -> float:
+        """P(quality) on a task of that kind at medium complexity; 0.0 outside the scope."""
+        if self.scope is not None and kind not in self.scope:
+            return 0.0
+        return self.strengths.get(kind, self.general_strength)

@@ -1,0 +1,128 @@
+"""Value objects a caller sets: generation settings, timeouts, retries."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from modelrouter.exceptions import ConfigurationError
+
+__all__ = ["UNSET", "GenerationSettings", "RetryPolicy", "Timeout", "Unset"]
+
+
+class Unset(enum.Enum):
+    """The type of :data:`UNSET`: "not given", where ``None`` has a meaning of its own."""
+
+    UNSET = "unset"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSettings:
+    """Sampling parameters under OpenAI's names; ``UNSET`` leaves the model's default.
+
+    ``extra`` is handed to the provider as it is (``user``, ``logit_bias``, ``reasoning_effort`` ...).
+
+    Raises:
+        ConfigurationError: a value is outside OpenAI's range; the message names it.
+    """
+
+    temperature: float | None | Unset = UNSET
+    top_p: float | None | Unset = UNSET
+    max_tokens: int | None | Unset = UNSET
+    stop: str | list[str] | None | Unset = UNSET
+    seed: int | None | Unset = UNSET
+    presence_penalty: float | None | Unset = UNSET
+    frequency_penalty: float | None | Unset = UNSET
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is UNSET or value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ConfigurationError(f"{name} must be a number, got {value!r}.")
+            if not low <= value <= high:
+                raise ConfigurationError(
+                    f"{name}={value!r} is out of range.", hint=f"Use {low} to {high}."
+                )
+        if isinstance(self.max_tokens, bool) or (
+            isinstance(self.max_tokens, int) and self.max_tokens < 1
+        ):
+            raise ConfigurationError(
+                f"max_tokens={self.max_tokens!r} is out of range.", hint="Use 1 or more."
+            )
+
+    def as_parameters(self) -> dict[str, Any]:
+        """The parameters that were given, by OpenAI's names."""
+        given = {
+            f.name: value
+            for f in fields(self)
+            if f.name != "extra" and (value := getattr(self, f.name)) is not UNSET
+        }
+        return {**given, **self.extra}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Timeout(_Frozen):
+    """Seconds allowed. ``total`` covers the whole call: retries and fallbacks included."""
+
+    total: float | None = Field(default=600.0, gt=0)
+    attempt: float | None = Field(default=120.0, gt=0)
+
+    @classmethod
+    def of(cls, value: Timeout | float | None) -> Timeout:
+        """``30`` means 30 seconds in all; ``None`` means no limit."""
+        if isinstance(value, Timeout):
+            return value
+        if value is None:
+            return cls(total=None, attempt=None)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise ConfigurationError(
+                f"timeout={value!r} is not a positive number of seconds.",
+                hint="Use timeout=30, timeout=None or Timeout(total=30, attempt=10).",
+            )
+        return cls(total=float(value), attempt=float(value))
+
+
+class RetryPolicy(_Frozen):
+    """How often and how patiently one model is asked again before the next one is.
+
+    The wait before attempt *n* is ``initial_s * 2**(n-1)``, at most ``max_s``, plus up to
+    ``jitter_s`` at random; a provider's Retry-After is honoured when it is longer, up to
+    ``max_retry_after_s`` (beyond that the next candidate is asked at once).
+    """
+
+    max_attempts: int = Field(default=3, ge=1)
+    initial_s: float = Field(default=0.5, ge=0)
+    max_s: float = Field(default=8.0, ge=0)
+    jitter_s: float = Field(default=0.5, ge=0)
+    max_retry_after_s: float = Field(default=60.0, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RetryPolicy:
+        if self.max_s < self.initial_s:
+            raise ValueError(f"max_s={self.max_s} is below initial_s={self.initial_s}")
+        return self

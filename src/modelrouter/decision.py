@@ -1,0 +1,256 @@
+"""Decision: which model does the task, which others could, and why; nothing is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from modelrouter.catalog.card import Location, ModelCard
+from modelrouter.exceptions import (
+    ContextWindowExceededError,
+    NoEligibleModelError,
+    UnsupportedModalityError,
+)
+from modelrouter.scoring.base import Situation
+from modelrouter.signals.base import Signals
+
+__all__ = ["Candidate", "Decision", "Reason", "ReasonCode"]
+
+ReasonCode: TypeAlias = Literal[
+    "chosen",
+    "fallback",
+    "rule",
+    "unavailable",
+    "retired",
+    "location",
+    "modality",
+    "scope",
+    "language",
+    "context_window",
+    "prompt_length",
+    "turns",
+    "system_prompt",
+    "tools",
+    "json_schema",
+    "min_quality",
+    "max_cost",
+    "max_latency",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a candidate stands where it stands.
+
+    ``fix`` is the one line (a command, a variable, a setting) that would change it, if any.
+    """
+
+    code: ReasonCode
+    text: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.fix})" if self.fix else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One model considered.
+
+    Attributes:
+        card: the model.
+        feasible: whether it may do the task.
+        p_quality: predicted chance, 0 to 1, that it does the task well.
+        cost_usd, latency_s: expected for this task.
+        utility: the policy's objective; higher is better; comparable within one decision.
+        reasons: why it was chosen, stands behind, or was ruled out (every obstacle).
+    """
+
+    card: ModelCard
+    feasible: bool
+    p_quality: float
+    cost_usd: float
+    latency_s: float
+    utility: float
+    reasons: tuple[Reason, ...]
+
+    @property
+    def model(self) -> str:
+        """The card's name."""
+        return self.card.name
+
+    @property
+    def reason(self) -> str:
+        """All reasons in one line."""
+        return "; ".join(map(str, self.reasons))
+
+    def model_dump(self) -> dict[str, Any]:
+        """The candidate as plain data."""
+        return {
+            "model": self.model,
+            "location": self.card.location,
+            "feasible": self.feasible,
+            "p_quality": self.p_quality,
+            "cost_usd": self.cost_usd,
+            "latency_s": self.latency_s,
+            "utility": self.utility,
+            "reasons": [{"code": r.code, "text": r.text, "fix": r.fix} for r in self.reasons],
+        }
+
+
+class Decider(Protocol):
+    """What :meth:`Decision.what_if` needs of a policy."""
+
+    def decide(self, situation: Situation) -> Decision:
+        """Order the candidates of a situation."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The candidates in the order they would be asked, then those ruled out.
+
+    The same task, cards and policy always give the same decision.
+    """
+
+    candidates: tuple[Candidate, ...]
+    policy: str
+    situation: Situation = field(repr=False, compare=False)
+
+    @property
+    def feasible(self) -> tuple[Candidate, ...]:
+        """The candidates that may do the task, best first."""
+        return tuple(c for c in self.candidates if c.feasible)
+
+    @property
+    def signals(self) -> Signals:
+        """What was read from the task."""
+        return self.situation.signals
+
+    @property
+    def chosen(self) -> Candidate:
+        """The best candidate.
+
+        Raises:
+            NoEligibleModelError: none may do the task; the message says why for each.
+        """
+        if self.candidates and self.candidates[0].feasible:
+            return self.candidates[0]
+        raise self._no_eligible_model()
+
+    @property
+    def card(self) -> ModelCard:
+        """The chosen model's card."""
+        return self.chosen.card
+
+    @property
+    def model(self) -> str:
+        """The chosen model's name."""
+        return self.chosen.card.name
+
+    @property
+    def location(self) -> Location:
+        """Where the chosen model runs."""
+        return self.chosen.card.location
+
+    @property
+    def reason(self) -> str:
+        """Why the chosen model was chosen."""
+        return self.chosen.reason
+
+    @property
+    def best_if_enabled(self) -> Candidate | None:
+        """The best candidate that lacks nothing but a key or a file here."""
+        return next(
+            (
+                c
+                for c in self.candidates
+                if not c.feasible and all(r.code == "unavailable" for r in c.reasons)
+            ),
+            None,
+        )
+
+    def what_if(self, policy: Decider) -> Decision:
+        """The same task, cards and predictions under another policy."""
+        return policy.decide(self.situation)
+
+    def explain(self) -> str:
+        """The decision for people: signals, then a line for each candidate with its reasons."""
+        s = self.signals
+        lines = [
+            f"{s.kind} (confidence {s.kind_confidence:.2f}), complexity {s.complexity:.2f}, "
+            f"{_tokens(s)} context tokens, language {s.language}"
+            + (f", needs {', '.join(sorted(s.needs))}" if s.needs else "")
+            + (f", personal data: {', '.join(s.pii)}" if s.pii else ""),
+            f"policy {self.policy}",
+        ]
+        for place, c in enumerate(self.candidates, 1):
+            mark = f"{place}." if c.feasible else "-"
+            lines.append(
+                f"{mark:>3} {c.model:<32} quality {c.p_quality:.2f}  ${c.cost_usd:.6f}  "
+                f"{c.latency_s:6.2f} s  {c.card.location}"
+            )
+            lines.extend(f"      {reason}" for reason in c.reasons)
+        return "\n".join(lines)
+
+    def model_dump(self) -> dict[str, Any]:
+        """The decision as plain data: no task text, no keys."""
+        s = self.signals
+        chosen = self.candidates[0] if self.candidates and self.candidates[0].feasible else None
+        return {
+            "model": chosen.model if chosen else None,
+            "location": chosen.card.location if chosen else None,
+            "policy": self.policy,
+            "signals": {
+                "kind": s.kind,
+                "kind_confidence": s.kind_confidence,
+                "complexity": s.complexity,
+                "context_tokens": s.context_tokens,
+                "prompt_tokens": s.prompt_tokens,
+                "output_tokens": s.output_tokens,
+                "token_error": s.token_error,
+                "needs": sorted(s.needs),
+                "language": s.language,
+                "pii": list(s.pii),
+                "characters": s.characters,
+                "user_turns": s.user_turns,
+            },
+            "candidates": [c.model_dump() for c in self.candidates],
+        }
+
+    def _no_eligible_model(self) -> NoEligibleModelError:
+        s = self.signals
+        if not self.candidates:
+            return NoEligibleModelError(
+                "There is no model to choose from.",
+                decision=self,
+                hint="Set a provider's key, such as OPENAI_API_KEY, or pass models=[...] to Router.",
+            )
+        considered = [
+            c for c in self.candidates if not any(r.code == "unavailable" for r in c.reasons)
+        ]
+        lines = "".join(f"\n  {c.model}: {c.reason}" for c in self.candidates)
+        enable = self.best_if_enabled
+        fix = enable.reasons[0].fix if enable else ""
+        hint = f"\nTo enable {enable.model}: {fix}" if enable and fix else ""
+        kind: type[NoEligibleModelError] = NoEligibleModelError
+        what = f"No eligible model for this {s.kind} task under policy {self.policy!r}"
+        if considered and all(_ruled_out_by(c, "modality") for c in considered):
+            kind, what = UnsupportedModalityError, "No model that may be used here sees images"
+        elif all(_too_long(c) for c in self.candidates):
+            kind = ContextWindowExceededError
+            what = f"The task needs {_tokens(s)} context tokens, more than any model here has"
+        return kind(f"{what}:{lines}", decision=self, hint=hint)
+
+
+def _ruled_out_by(candidate: Candidate, code: ReasonCode) -> bool:
+    return any(r.code == code for r in candidate.reasons)
+
+
+def _too_long(candidate: Candidate) -> bool:
+    return _ruled_out_by(candidate, "context_window") or _ruled_out_by(candidate, "prompt_length")
+
+
+def _tokens(signals: Signals) -> str:
+    mark = "" if signals.token_error == 0 else "~"
+    return f"{mark}{signals.context_tokens:,}"

@@ -1,0 +1,231 @@
+"""Every error a user of modelrouter can meet, in one tree.
+
+    ModelRouterError
+    ├── ConfigurationError               a Router, Policy, card or setting makes no sense
+    │   ├── UnknownModelError            no card has that name; the nearest names are given
+    │   └── MissingDependencyError       an optional library is not installed
+    ├── InvalidTaskError                 the task itself is malformed
+    ├── NoEligibleModelError             no candidate may do the task; says why for each
+    │   ├── ContextWindowExceededError   the prompt is longer than every window
+    │   └── UnsupportedModalityError     an image, and no model here that sees
+    ├── BackendError                     a model was asked and could not answer
+    │   ├── AuthenticationError          the provider refused the key
+    │   ├── BadRequestError              the provider refused the request; repeating is no use
+    │   ├── RateLimitError               429; carries retry_after when the provider said
+    │   ├── ServerError                  5xx
+    │   ├── APIConnectionError           refused connection, unresolvable host, reset
+    │   ├── BackendTimeoutError          no answer in time
+    │   ├── MalformedResponseError       an answer that is not the protocol's
+    │   ├── StreamInterruptedError       cut after the first text; carries the partial text
+    │   └── LocalModelError              llama.cpp could not do it
+    │       └── ModelFileError           a GGUF that is missing, truncated or not a GGUF
+    └── AllCandidatesFailedError         several models were asked and none answered
+
+No message, ``repr`` or log of these holds an API key: backends redact before raising.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelrouter.decision import Decision
+    from modelrouter.trace import Trace
+
+__all__ = [
+    "APIConnectionError",
+    "AllCandidatesFailedError",
+    "AuthenticationError",
+    "BackendError",
+    "BackendTimeoutError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ContextWindowExceededError",
+    "InvalidTaskError",
+    "LocalModelError",
+    "MalformedResponseError",
+    "MissingDependencyError",
+    "ModelFileError",
+    "ModelRouterError",
+    "NoEligibleModelError",
+    "RateLimitError",
+    "ServerError",
+    "StreamInterruptedError",
+    "UnknownModelError",
+    "UnsupportedModalityError",
+]
+
+
+class ModelRouterError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Attributes:
+        hint: what to do about it, one sentence; part of the message already.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}".strip() if hint else message)
+        self.hint = hint
+
+
+class ConfigurationError(ModelRouterError, ValueError):
+    """A Router, Policy, card or setting makes no sense."""
+
+
+class UnknownModelError(ConfigurationError):
+    """No card has that name.
+
+    Attributes:
+        name: the name asked for.
+        nearest: known names that look like it, best first.
+    """
+
+    def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
+        self.name = name
+        self.nearest = tuple(nearest)
+        hint = (
+            f"Did you mean {' or '.join(repr(n) for n in self.nearest)}?"
+            if self.nearest
+            else "`modelrouter models` lists the known names."
+        )
+        super().__init__(f"Unknown model {name!r}.", hint=hint)
+
+
+class MissingDependencyError(ConfigurationError):
+    """An optional library is not installed; the message names the pip command."""
+
+
+class InvalidTaskError(ModelRouterError, ValueError):
+    """The task is malformed.
+
+    Attributes:
+        field: where in the task, for example ``messages[2].content``.
+    """
+
+    def __init__(self, field: str, problem: str, *, hint: str = "") -> None:
+        self.field = field
+        super().__init__(f"{field}: {problem}", hint=hint)
+
+
+class NoEligibleModelError(ModelRouterError):
+    """No candidate may do the task under the policy.
+
+    Attributes:
+        decision: the whole decision; ``decision.candidates`` has each model's reasons.
+    """
+
+    def __init__(self, message: str, *, decision: Decision, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.decision = decision
+
+
+class ContextWindowExceededError(NoEligibleModelError):
+    """The prompt and its expected answer are longer than every window."""
+
+
+class UnsupportedModalityError(NoEligibleModelError):
+    """The task holds an image, and no model that may be used sees."""
+
+
+class BackendError(ModelRouterError):
+    """A model was asked and could not answer.
+
+    Attributes:
+        model: the card's name.
+        status: the HTTP status, where there was one.
+        retryable: whether the same call may succeed when repeated.
+        retry_after: seconds the provider asked to wait, where it did.
+        trace: every attempt of the call, set when the error leaves the Router.
+    """
+
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str = "",
+        status: int | None = None,
+        retry_after: float | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.model = model
+        self.status = status
+        self.retry_after = retry_after
+        self.trace: Trace | None = None
+
+
+class AuthenticationError(BackendError):
+    """The provider refused the key (401, 403)."""
+
+
+class BadRequestError(BackendError):
+    """The provider refused the request (400, 404, 422); repeating it is no use."""
+
+
+class RateLimitError(BackendError):
+    """The provider asks to slow down (429)."""
+
+    retryable = True
+
+
+class ServerError(BackendError):
+    """The provider failed (5xx)."""
+
+    retryable = True
+
+
+class APIConnectionError(BackendError):
+    """No connection: refused, reset, or a host that does not resolve."""
+
+    retryable = True
+
+
+class BackendTimeoutError(BackendError):
+    """No answer within the time allowed."""
+
+    retryable = True
+
+
+class MalformedResponseError(BackendError):
+    """The answer does not follow the protocol: not JSON, no choices, wrong types."""
+
+    retryable = True
+
+
+class StreamInterruptedError(BackendError):
+    """The stream was cut after text had been shown; what was shown is not repeated.
+
+    Attributes:
+        partial_text: the text received before the cut.
+    """
+
+    def __init__(
+        self, message: str, *, partial_text: str, model: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, model=model, hint=hint)
+        self.partial_text = partial_text
+
+
+class LocalModelError(BackendError):
+    """llama.cpp could not load or run the model."""
+
+
+class ModelFileError(LocalModelError):
+    """A GGUF file is missing, truncated, or no GGUF at all."""
+
+
+class AllCandidatesFailedError(ModelRouterError):
+    """Several models were asked and none answered; chained from the last failure.
+
+    Attributes:
+        errors: the last error of each model asked, in the order asked.
+        trace: every attempt.
+    """
+
+    def __init__(self, message: str, *, errors: Sequence[BackendError], trace: Trace) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+        self.trace = trace

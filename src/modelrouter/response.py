@@ -1,0 +1,181 @@
+"""Replies in OpenAI's shape, with this package's fields beside them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
+
+from modelrouter.decision import Decision
+from modelrouter.trace import Trace
+
+__all__ = [
+    "Choice",
+    "Chunk",
+    "ChunkChoice",
+    "Completion",
+    "Delta",
+    "FinishReason",
+    "FunctionCall",
+    "FunctionCallDelta",
+    "ReplyMessage",
+    "ToolCall",
+    "ToolCallDelta",
+    "Usage",
+]
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True)
+
+
+class FunctionCall(_Response):
+    """The function a model wants called; ``arguments`` is JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(_Response):
+    """One tool call of a reply."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class ReplyMessage(_Response):
+    """The assistant's turn."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    refusal: str | None = None
+
+
+class Choice(_Response):
+    """One answer."""
+
+    index: int = 0
+    message: ReplyMessage
+    finish_reason: FinishReason = "stop"
+    logprobs: Any = None
+
+
+class Usage(_Response):
+    """Tokens used. Providers' details (cached, reasoning tokens) are kept beside them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens that the provider read from its cache."""
+        details = (self.model_extra or {}).get("prompt_tokens_details")
+        value = (
+            details.get("cached_tokens")
+            if isinstance(details, dict)
+            else getattr(details, "cached_tokens", None)
+        )
+        return int(value or 0)
+
+
+def new_id() -> str:
+    """A fresh reply id in OpenAI's form."""
+    return f"chatcmpl-{uuid.uuid4().hex}"
+
+
+def now() -> int:
+    """Unix time in whole seconds, as ``created`` wants it."""
+    return int(time.time())
+
+
+class _Routed(_Response):
+    decision: Decision | None = Field(default=None, repr=False)
+
+    @field_serializer("decision")
+    def _dump_decision(self, decision: Decision | None) -> dict[str, Any] | None:
+        return None if decision is None else decision.model_dump()
+
+
+class Completion(_Routed):
+    """A whole reply.
+
+    ``text``, ``decision``, ``cost_usd`` and ``trace`` are this package's; all else is OpenAI's.
+    ``model`` is the name of the card that answered. ``cost_usd`` is ``None`` where the price
+    of the model is unknown, and covers every attempt that was paid for.
+    """
+
+    id: str = Field(default_factory=new_id)
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int = Field(default_factory=now)
+    model: str
+    choices: list[Choice] = Field(min_length=1)
+    usage: Usage = Field(default_factory=Usage)
+    system_fingerprint: str | None = None
+    cost_usd: float | None = 0.0
+    trace: Trace = Trace()
+
+    @property
+    def text(self) -> str:
+        """The first choice's text; empty when it is a tool call."""
+        return self.choices[0].message.content or ""
+
+
+class FunctionCallDelta(_Response):
+    """A piece of a function call."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCallDelta(_Response):
+    """A piece of a tool call; pieces with the same index belong together."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: FunctionCallDelta | None = None
+
+
+class Delta(_Response):
+    """What a chunk adds to the message."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    tool_calls: list[ToolCallDelta] | None = None
+
+
+class ChunkChoice(_Response):
+    """One choice of a chunk."""
+
+    index: int = 0
+    delta: Delta
+    finish_reason: FinishReason | None = None
+    logprobs: Any = None
+
+
+class Chunk(_Routed):
+    """One event of a stream.
+
+    The last event has ``finish_reason``, ``usage``, ``cost_usd`` and ``decision``.
+    """
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int = Field(default_factory=now)
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = None
+    system_fingerprint: str | None = None
+    cost_usd: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The text this event adds."""
+        return (self.choices[0].delta.content or "") if self.choices else ""

@@ -1,0 +1,66 @@
+"""Signals: what can be read from a task without asking any model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from modelrouter.task import Kind
+
+__all__ = ["ComplexityEstimator", "Need", "Signals", "Tokenizer"]
+
+Need: TypeAlias = Literal["vision", "tools", "json_schema", "long_context"]
+
+LONG_CONTEXT_TOKENS: Final = 8_000
+"""From this many context tokens on, a task needs ``long_context``."""
+
+Tokenizer: TypeAlias = Callable[[str], int]
+"""Counts the tokens of a text exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What a task asks for, read from its text and shape alone.
+
+    Attributes:
+        kind: what sort of task the last user turn is.
+        kind_confidence: 0 to 1; low where the wording left the kind open.
+        complexity: 0 to 1; rises with the chance that a small model fails.
+        prompt_tokens: tokens of the whole conversation, tools and images included.
+        output_tokens: tokens the answer is expected to take.
+        token_error: relative error of ``prompt_tokens`` (0.0 when counted exactly).
+        needs: what a model must have: vision, tools, json_schema, long_context.
+        language: ISO 639-1 code of the last user turn, ``"und"`` where undetermined.
+        pii: kinds of personal data seen anywhere in the conversation (``"email"``, ...).
+        characters: length of the whole conversation's text.
+        user_turns: user turns in the conversation.
+        system_tokens: tokens of the system prompt alone.
+    """
+
+    kind: Kind
+    kind_confidence: float
+    complexity: float
+    prompt_tokens: int
+    output_tokens: int
+    token_error: float
+    needs: frozenset[Need]
+    language: str
+    pii: tuple[str, ...]
+    characters: int
+    user_turns: int
+    system_tokens: int
+
+    @property
+    def context_tokens(self) -> int:
+        """Prompt and expected answer together: what must fit a model's window."""
+        return self.prompt_tokens + self.output_tokens
+
+    @property
+    def contains_pii(self) -> bool:
+        """Whether any personal data was seen."""
+        return bool(self.pii)
+
+
+ComplexityEstimator: TypeAlias = Callable[[str, Kind], float]
+"""Text and kind of the last user turn -> complexity, 0 to 1. A learned scorer fills this."""

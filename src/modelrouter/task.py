@@ -1,0 +1,301 @@
+"""Task: what came in, as one frozen value, from a string or OpenAI-style messages."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from modelrouter.exceptions import InvalidTaskError
+
+__all__ = ["KINDS", "Kind", "Message", "Task", "TaskLike"]
+
+Kind: TypeAlias = Literal[
+    "completion",
+    "grammar",
+    "summarization",
+    "translation",
+    "classification",
+    "extraction",
+    "question_answering",
+    "chat",
+    "code",
+    "math",
+    "reasoning",
+    "creative_writing",
+    "image_understanding",
+    "image_generation",
+    "embedding",
+]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+_SYSTEM_ROLES: Final = ("system", "developer")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. ``text`` joins its text parts; ``images`` are the URLs of its image parts."""
+
+    role: str
+    text: str
+    images: tuple[str, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def to_openai(self) -> dict[str, Any]:
+        """The message as the OpenAI protocol writes it; a copy, safe to change."""
+        return copy.deepcopy(dict(self.raw))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One request to be routed.
+
+    Attributes:
+        messages: the conversation, at least one user turn.
+        tools: OpenAI tool definitions the model may call.
+        tool_choice: OpenAI's ``tool_choice``.
+        response_format: OpenAI's ``response_format`` as a mapping (a pydantic class given to
+            :meth:`of` becomes its JSON schema).
+        max_tokens: the caller's bound on the answer, if any.
+        kind: the caller's word for what kind of task this is; ``None`` lets the router read it.
+        metadata: the caller's own facts, readable by policy rules; never sent to a model.
+        conversation: an id that ties turns together; never sent to a model.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: Any = None
+    response_format: Mapping[str, Any] | None = None
+    max_tokens: int | None = None
+    kind: Kind | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    conversation: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        task: TaskLike,
+        *,
+        tools: Iterable[Mapping[str, Any]] | None = None,
+        tool_choice: Any = None,
+        response_format: Any = None,
+        max_tokens: int | None = None,
+        kind: Kind | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        conversation: str | None = None,
+    ) -> Task:
+        """Build a Task from a string, a list of OpenAI messages, or another Task.
+
+        Keyword arguments that are given win over those of a Task passed in.
+
+        Raises:
+            InvalidTaskError: with the field and what is wrong with it.
+        """
+        given: dict[str, Any] = {
+            "tools": _tools(tools) if tools is not None else None,
+            "tool_choice": tool_choice,
+            "response_format": _response_format(response_format),
+            "max_tokens": _max_tokens(max_tokens),
+            "kind": _kind(kind),
+            "metadata": _metadata(metadata),
+            "conversation": conversation,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        if isinstance(task, Task):
+            return replace(task, **given) if given else task
+        if isinstance(task, str):
+            raw = {"role": "user", "content": task}
+            return cls(messages=(_message(raw, "task"),), **given)
+        return cls(messages=_messages(task), **given)
+
+    @property
+    def last_user(self) -> Message:
+        """The last user turn: what is being asked now."""
+        return next(m for m in reversed(self.messages) if m.role == "user")
+
+    @property
+    def text(self) -> str:
+        """The last user turn's text."""
+        return self.last_user.text
+
+    @property
+    def system_text(self) -> str:
+        """The system and developer messages' text."""
+        return "\n".join(m.text for m in self.messages if m.role in _SYSTEM_ROLES)
+
+    @property
+    def user_turns(self) -> int:
+        """How many user turns the conversation has."""
+        return sum(m.role == "user" for m in self.messages)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether any turn holds an image."""
+        return any(m.images for m in self.messages)
+
+    def to_openai(self) -> list[dict[str, Any]]:
+        """The messages as the OpenAI protocol writes them."""
+        return [m.to_openai() for m in self.messages]
+
+
+TaskLike: TypeAlias = str | Sequence[Any] | Task
+"""A string, a list of OpenAI messages (mappings or pydantic objects), or a Task."""
+
+
+def _messages(raw: object) -> tuple[Message, ...]:
+    if isinstance(raw, (bytes, bytearray, Mapping)) or not isinstance(raw, Sequence):
+        raise InvalidTaskError(
+            "task",
+            f"expected a string, a list of messages or a Task, got {type(raw).__name__}.",
+            hint='For example "Fix the grammar: ..." or [{"role": "user", "content": "..."}].',
+        )
+    if not raw:
+        raise InvalidTaskError("messages", "the list is empty.", hint="Add a user message.")
+    messages = tuple(_message(m, f"messages[{i}]") for i, m in enumerate(raw))
+    if not any(m.role == "user" for m in messages):
+        raise InvalidTaskError(
+            "messages",
+            f"no user turn among the roles {[m.role for m in messages]}.",
+            hint='Add {"role": "user", "content": "..."}.',
+        )
+    return messages
+
+
+def _message(raw: object, where: str) -> Message:
+    if not isinstance(raw, Mapping):
+        dump = getattr(raw, "model_dump", None)
+        if dump is None:
+            raise InvalidTaskError(where, f"expected a mapping, got {type(raw).__name__}.")
+        raw = dump(exclude_none=True)
+        assert isinstance(raw, Mapping)
+    role = raw.get("role")
+    if role not in _ROLES:
+        raise InvalidTaskError(
+            f"{where}.role", f"unknown role {role!r}.", hint=f"Use one of {', '.join(_ROLES)}."
+        )
+    content = raw.get("content")
+    place = where if where == "task" else f"{where}.content"
+    text, images = _content(content, place, optional=_may_be_empty(role, raw))
+    return Message(role=role, text=text, images=images, raw=copy.deepcopy(dict(raw)))
+
+
+def _may_be_empty(role: str, raw: Mapping[str, Any]) -> bool:
+    return role in ("tool", "function", "system", "developer") or (
+        role == "assistant"
+        and bool(raw.get("tool_calls") or raw.get("function_call") or raw.get("refusal"))
+    )
+
+
+def _content(content: object, where: str, *, optional: bool) -> tuple[str, tuple[str, ...]]:
+    text, images = "", ()
+    if isinstance(content, str):
+        text = content
+    elif isinstance(content, Sequence) and not isinstance(content, (bytes, bytearray)):
+        text, images = _parts(content, where)
+    elif content is not None:
+        raise InvalidTaskError(
+            where,
+            f"expected text or a list of parts, got {type(content).__name__}.",
+            hint="Pass a str; decode bytes first.",
+        )
+    if not optional and not images and not text.strip():
+        raise InvalidTaskError(where, "is empty.", hint="Say what is to be done.")
+    return text, images
+
+
+def _parts(parts: Sequence[object], where: str) -> tuple[str, tuple[str, ...]]:
+    texts: list[str] = []
+    images: list[str] = []
+    for i, part in enumerate(parts):
+        place = f"{where}[{i}]"
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        if not isinstance(part, Mapping):
+            raise InvalidTaskError(place, f"expected a mapping, got {type(part).__name__}.")
+        kind = part.get("type")
+        if kind in ("text", "input_text"):
+            texts.append(_string(part.get("text"), f"{place}.text"))
+        elif kind == "image_url":
+            images.append(_image_url(part.get("image_url"), f"{place}.image_url"))
+        elif kind == "refusal":
+            texts.append(_string(part.get("refusal"), f"{place}.refusal"))
+        else:
+            raise InvalidTaskError(
+                f"{place}.type",
+                f"unsupported part {kind!r}.",
+                hint="Text and image_url parts are understood.",
+            )
+    return "\n".join(texts), tuple(images)
+
+
+def _string(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidTaskError(where, f"expected text, got {type(value).__name__}.")
+    return value
+
+
+def _image_url(value: object, where: str) -> str:
+    url = value.get("url") if isinstance(value, Mapping) else value
+    if not isinstance(url, str) or not url.strip():
+        raise InvalidTaskError(
+            where, "has no url.", hint='Use {"url": "https://..."} or a data: URL.'
+        )
+    if not url.startswith(("http://", "https://", "data:image/")):
+        raise InvalidTaskError(
+            where,
+            f"cannot read an image from {url[:40]!r}.",
+            hint="Use an http(s) URL or a data:image/...;base64, URL.",
+        )
+    return url
+
+
+def _tools(tools: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    checked = tuple(tools)
+    for i, tool in enumerate(checked):
+        if not isinstance(tool, Mapping) or "type" not in tool:
+            raise InvalidTaskError(
+                f"tools[{i}]",
+                "is no tool definition.",
+                hint='Use {"type": "function", "function": {"name": ..., "parameters": ...}}.',
+            )
+    return copy.deepcopy(checked)
+
+
+def _response_format(value: object) -> Mapping[str, Any] | None:
+    if value is None or isinstance(value, Mapping):
+        return copy.deepcopy(dict(value)) if value is not None else None
+    schema = getattr(value, "model_json_schema", None)
+    if isinstance(value, type) and schema is not None:
+        return {
+            "type": "json_schema",
+            "json_schema": {"name": value.__name__, "schema": schema(), "strict": True},
+        }
+    raise InvalidTaskError(
+        "response_format",
+        f"expected a mapping or a pydantic class, got {type(value).__name__}.",
+    )
+
+
+def _max_tokens(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidTaskError("max_tokens", f"{value!r} is not a positive whole number.")
+    return value
+
+
+def _kind(value: object) -> Kind | None:
+    if value is None or value in KINDS:
+        return value  # type: ignore[return-value]  # membership in KINDS is the check
+    raise InvalidTaskError("kind", f"unknown kind {value!r}.", hint=f"One of {', '.join(KINDS)}.")
+
+
+def _metadata(value: object) -> Mapping[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise InvalidTaskError("metadata", f"expected a mapping, got {type(value).__name__}.")
+    return dict(value)
