@@ -37,7 +37,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
 
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
-    """Sampling parameters under OpenAI's names; ``UNSET`` leaves the model's default.
+    """Sampling parameters under OpenAI's names; ``UNSET`` leaves the default.
 
     ``extra`` is handed to the provider as it is (``user``, ``logit_bias``, ``reasoning_effort`` ...).
 
@@ -45,13 +45,13 @@ class GenerationSettings:
         ConfigurationError: a value is outside OpenAI's range; the message names it.
     """
 
-    temperature: float | None | Unset = UNSET
-    top_p: float | None | Unset = UNSET
-    max_tokens: int | None | Unset = UNSET
-    stop: str | list[str] | None | Unset = UNSET
-    seed: int | None | Unset = UNSET
-    presence_penalty: float | None | Unset = UNSET
-    frequency_penalty: float | None | Unset = UNSET
+    temperature: float | Unset | None = UNSET
+    top_p: float | Unset | None = UNSET
+    max_tokens: int | Unset | None = UNSET
+    stop: str | list[str] | Unset | None = UNSET
+    seed: int | Unset | None = UNSET
+    presence_penalty: float | Unset | None = UNSET
+    frequency_penalty: float | Unset | None = UNSET
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

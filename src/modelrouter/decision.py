@@ -21,7 +21,6 @@ ReasonCode: TypeAlias = Literal[
     "fallback",
     "rule",
     "unavailable",
-    "retired",
     "location",
     "modality",
     "scope",
@@ -42,12 +41,24 @@ ReasonCode: TypeAlias = Literal[
 class Reason:
     """Why a candidate stands where it stands.
 
-    ``fix`` is the one line (a command, a variable, a setting) that would change it, if any.
+    The sentence is put together only when ``text`` is read: a decision makes dozens of reasons
+    and most are never looked at.
+
+    Attributes:
+        code: the constraint or rule, for machines.
+        template, values: the sentence, as ``str.format`` wants it.
+        fix: the one line (a command, a variable, a setting) that would change it, if any.
     """
 
     code: ReasonCode
-    text: str
+    template: str
+    values: tuple[Any, ...] = ()
     fix: str = ""
+
+    @property
+    def text(self) -> str:
+        """The reason in words."""
+        return self.template.format(*self.values)
 
     def __str__(self) -> str:
         return f"{self.text} ({self.fix})" if self.fix else self.text
@@ -224,7 +235,7 @@ class Decision:
             return NoEligibleModelError(
                 "There is no model to choose from.",
                 decision=self,
-                hint="Set a provider's key, such as OPENAI_API_KEY, or pass models=[...] to Router.",
+                hint="Set a provider's key (OPENAI_API_KEY ...) or pass models=[...] to Router.",
             )
         considered = [
             c for c in self.candidates if not any(r.code == "unavailable" for r in c.reasons)

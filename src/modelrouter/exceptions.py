@@ -202,9 +202,7 @@ class StreamInterruptedError(BackendError):
         partial_text: the text received before the cut.
     """
 
-    def __init__(
-        self, message: str, *, partial_text: str, model: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, partial_text: str, model: str = "", hint: str = "") -> None:
         super().__init__(message, model=model, hint=hint)
         self.partial_text = partial_text
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
-from modelrouter.decision import Decision
 from modelrouter.trace import Trace
+
+if TYPE_CHECKING:
+    from modelrouter.decision import Decision
+
+    OptionalDecision: TypeAlias = Decision | None
+    TraceField: TypeAlias = Trace
+else:  # plain dataclasses of ours: pydantic need not build a schema for them
+    OptionalDecision = TraceField = Any
 
 __all__ = [
     "Choice",
@@ -30,7 +37,7 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 
 
 class _Response(BaseModel):
-    model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
 
 
 class FunctionCall(_Response):
@@ -96,10 +103,10 @@ def now() -> int:
 
 
 class _Routed(_Response):
-    decision: Decision | None = Field(default=None, repr=False)
+    decision: OptionalDecision = Field(default=None, repr=False)
 
     @field_serializer("decision")
-    def _dump_decision(self, decision: Decision | None) -> dict[str, Any] | None:
+    def _dump_decision(self, decision: OptionalDecision) -> dict[str, Any] | None:
         return None if decision is None else decision.model_dump()
 
 
@@ -119,7 +126,11 @@ class Completion(_Routed):
     usage: Usage = Field(default_factory=Usage)
     system_fingerprint: str | None = None
     cost_usd: float | None = 0.0
-    trace: Trace = Trace()
+    trace: TraceField = Trace()
+
+    @field_serializer("trace")
+    def _dump_trace(self, trace: TraceField) -> dict[str, Any]:
+        return trace.model_dump()
 
     @property
     def text(self) -> str:

@@ -61,7 +61,6 @@ class Task:
         max_tokens: the caller's bound on the answer, if any.
         kind: the caller's word for what kind of task this is; ``None`` lets the router read it.
         metadata: the caller's own facts, readable by policy rules; never sent to a model.
-        conversation: an id that ties turns together; never sent to a model.
     """
 
     messages: tuple[Message, ...]
@@ -71,7 +70,6 @@ class Task:
     max_tokens: int | None = None
     kind: Kind | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    conversation: str | None = None
 
     @classmethod
     def of(
@@ -84,7 +82,6 @@ class Task:
         max_tokens: int | None = None,
         kind: Kind | None = None,
         metadata: Mapping[str, Any] | None = None,
-        conversation: str | None = None,
     ) -> Task:
         """Build a Task from a string, a list of OpenAI messages, or another Task.
 
@@ -100,7 +97,6 @@ class Task:
             "max_tokens": _max_tokens(max_tokens),
             "kind": _kind(kind),
             "metadata": _metadata(metadata),
-            "conversation": conversation,
         }
         given = {name: value for name, value in given.items() if value is not None}
         if isinstance(task, Task):

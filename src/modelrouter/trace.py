@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
+
+from modelrouter.decision import Decision
 
 __all__ = ["Attempt", "Outcome", "Trace", "TraceHook"]
 
@@ -31,9 +33,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Every attempt of one call, in order."""
+    """Every attempt of one call, in order, and the decision that led to them."""
 
     attempts: tuple[Attempt, ...] = ()
+    decision: Decision | None = field(default=None, repr=False, compare=False)
 
     @property
     def duration_s(self) -> float:
@@ -41,11 +44,13 @@ class Trace:
         return sum(a.duration_s for a in self.attempts)
 
     def model_dump(self) -> dict[str, Any]:
-        """The trace as plain data."""
-        return asdict(self)
+        """The attempts as plain data."""
+        return {"attempts": [asdict(a) for a in self.attempts]}
 
 
 class TraceHook(Protocol):
-    """Called once for each call when it ends, however it ends; must not raise."""
+    """Called once for each call, when it ends in a reply or an error."""
 
-    def __call__(self, trace: Trace, /) -> None: ...
+    def __call__(self, trace: Trace, /) -> None:
+        """Receive the call's trace; what this raises is logged and ignored."""
+        ...

@@ -1,1 +1,29 @@
-"""backends."""
+"""Backends: where models run. One contract, one folder or module for each library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from modelrouter.backends.base import Backend, Request
+
+__all__ = ["DEFAULT_BACKENDS", "Backend", "Request"]
+
+
+def _llamacpp() -> Backend:
+    from modelrouter.backends.llamacpp import LlamaCppBackend
+
+    return LlamaCppBackend()
+
+
+def _litellm() -> Backend:
+    from modelrouter.backends.hosted import LiteLLMBackend
+
+    return LiteLLMBackend()
+
+
+DEFAULT_BACKENDS: Final[dict[str, Callable[[], Backend]]] = {
+    "llamacpp": _llamacpp,
+    "litellm": _litellm,
+}
+"""What makes the built-in backends, by the name cards use; their libraries load on first use."""

@@ -40,10 +40,10 @@ class Backend(Protocol):
     """Runs the models of one library or protocol.
 
     Every failure is raised as a :class:`~modelrouter.exceptions.BackendError` chained from the
-    library's own; nothing else comes out, and no message holds a key. Closing a stream's generator early (or
-    cancelling an async call) stops the work and frees the model. The last chunk of a stream has
-    a finish_reason and the usage. ``cost_usd``, ``decision`` and ``trace`` are not the backend's to fill.
-    Libraries are imported on first use.
+    library's own; nothing else comes out, and no message holds a key. Closing a stream's
+    generator early (or cancelling an async call) stops the work and frees the model. The last
+    chunk of a stream has a finish_reason and the usage. ``cost_usd``, ``decision`` and ``trace``
+    are not the backend's to fill. Libraries are imported on first use.
     """
 
     def complete(self, request: Request) -> Completion:

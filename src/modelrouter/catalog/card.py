@@ -134,11 +134,12 @@ class ModelCard(_Frozen):
 
     @classmethod
     def hosted(cls, name: str, **fields: Any) -> ModelCard:
-        """A card for a hosted model, its window, price and abilities read from litellm's price file.
+        """A card for a hosted model, filled from litellm's price file.
 
         ``ModelCard.hosted("openai/gpt-4o", api_base="http://127.0.0.1:8000/v1", api_key="...")``.
-        Any field of the card may be given and wins over what the file says. A model that the
-        file does not know gets a window of 8,192 tokens and an unknown price unless they are given.
+        Window, price and abilities come from the file; any field of the card may be given and
+        wins. A model that the file does not know gets a window of 8,192 tokens and an unknown
+        price unless they are given.
 
         Raises:
             ConfigurationError: a field is unknown or out of range.

@@ -1,0 +1,266 @@
+"""Policy: rules first, then hard constraints, then the objective; pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from modelrouter.decision import Candidate, Decision, Reason
+from modelrouter.exceptions import ConfigurationError
+from modelrouter.policies.constraints import capability_obstacles, location_obstacle
+from modelrouter.policies.objective import Objective
+from modelrouter.policies.presets import PRESETS
+from modelrouter.policies.rules import Rule, explain
+from modelrouter.scoring.base import Prospect, Situation
+from modelrouter.signals.base import Signals
+from modelrouter.task import Task
+
+__all__ = ["Policy"]
+
+_CHOSEN: Final = Reason("chosen", "highest utility among those that may do it")
+_FALLBACK: Final = Reason("fallback", "asked if those before it fail")
+
+
+class Policy(BaseModel):
+    """What is allowed, and what is better.
+
+    Attributes:
+        name: shown in decisions.
+        objective: weights of quality, cost and latency.
+        min_quality: the least P(quality) a model must promise; below it, no answer is better.
+        max_cost_usd: the most one call is expected to cost.
+        max_latency_s: the longest one call is expected to take.
+        location: ``local`` keeps every task on this machine, whatever fails.
+        rules: all that match apply; of ``use`` rules the first match counts.
+
+    Raises:
+        ConfigurationError: from the class methods; building one directly raises pydantic's own
+            ``ValidationError``, a ``ValueError`` too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "custom"
+    objective: Objective = Objective()
+    min_quality: float | None = Field(default=None, ge=0, le=1)
+    max_cost_usd: float | None = Field(default=None, ge=0)
+    max_latency_s: float | None = Field(default=None, gt=0)
+    location: Literal["any", "local"] = "any"
+    rules: tuple[Rule, ...] = ()
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as exc:
+            raise ConfigurationError(f"Policy: {explain(exc)}") from exc
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Policy:
+        """A named policy, with some fields changed: ``Policy.preset("best", max_cost_usd=0.01)``.
+
+        Raises:
+            ConfigurationError: no preset of that name.
+        """
+        if name not in PRESETS:
+            raise ConfigurationError(
+                f"Unknown policy {name!r}.", hint=f"One of {', '.join(PRESETS)}."
+            )
+        return cls(**{"name": name, **PRESETS[name], **changes})
+
+    @classmethod
+    def balanced(cls, **changes: Any) -> Policy:
+        """Quality first, cost counts, latency a little: the default."""
+        return cls.preset("balanced", **changes)
+
+    @classmethod
+    def cheapest(cls, **changes: Any) -> Policy:
+        """The least cost at an acceptable quality."""
+        return cls.preset("cheapest", **changes)
+
+    @classmethod
+    def best(cls, **changes: Any) -> Policy:
+        """The highest quality, whatever it costs."""
+        return cls.preset("best", **changes)
+
+    @classmethod
+    def fastest(cls, **changes: Any) -> Policy:
+        """The least latency at an acceptable quality."""
+        return cls.preset("fastest", **changes)
+
+    @classmethod
+    def private(cls, **changes: Any) -> Policy:
+        """Local models only: a hosted candidate is never eligible, whatever fails."""
+        return cls.preset("private", **{**changes, "location": "local"})
+
+    @classmethod
+    def of(cls, policy: Policy | str | None) -> Policy:
+        """A policy, a preset's name, or ``None`` for balanced."""
+        if isinstance(policy, Policy):
+            return policy
+        if policy is None:
+            return cls.balanced()
+        if isinstance(policy, str):
+            return cls.preset(policy)
+        raise ConfigurationError(f"policy must be a Policy or a name, got {policy!r}.")
+
+    def decide(self, situation: Situation) -> Decision:
+        """Order the candidates: those that may do the task, best first; then those ruled out."""
+        task, signals = situation.task, situation.signals
+        matching = [rule for rule in self.rules if rule.condition.matches(task, signals)]
+        preferred = next((rule for rule in matching if rule.action == "use"), None)
+        limiting = [rule for rule in matching if rule.action != "use"]
+        ranked: list[tuple[tuple[Any, ...], Prospect, tuple[Reason, ...], float]] = []
+        for prospect in situation.prospects:
+            obstacles = tuple(self._obstacles(prospect, task, signals, limiting))
+            utility = self.objective.utility(
+                prospect.p_quality, prospect.cost_usd, prospect.latency_s
+            )
+            first = preferred is not None and preferred.target.matches(prospect.card)
+            key = (_standing(obstacles), not first, -utility, prospect.cost_usd, prospect.card.name)
+            ranked.append((key, prospect, obstacles, utility))
+        ranked.sort(key=lambda entry: entry[0])
+        return Decision(
+            candidates=tuple(
+                _candidate(prospect, obstacles, utility, place, preferred)
+                for place, (_, prospect, obstacles, utility) in enumerate(ranked)
+            ),
+            policy=self.name,
+            situation=situation,
+        )
+
+    def permits(self, prospect: Prospect, task: Task, signals: Signals) -> tuple[Reason, ...]:
+        """Every obstacle to giving the task to this one card; empty when it may have it.
+
+        Asked again before every hop of a call, when more may be known than at first.
+        """
+        matching = [
+            r for r in self.rules if r.action != "use" and r.condition.matches(task, signals)
+        ]
+        return tuple(self._obstacles(prospect, task, signals, matching))
+
+    def model_names(self) -> frozenset[str]:
+        """Every model that a rule names, so that a misspelt one is found early."""
+        return frozenset(name for rule in self.rules for name in rule.target.models)
+
+    def to_json(self) -> str:
+        """The policy as JSON text.
+
+        Raises:
+            ConfigurationError: a rule holds a function; the message says which.
+        """
+        return json.dumps(self._serialisable(), indent=2)
+
+    def to_toml(self) -> str:
+        """The policy as TOML text; see :meth:`to_json`."""
+        import tomli_w
+
+        return tomli_w.dumps(self._serialisable())
+
+    @classmethod
+    def from_json(cls, text: str) -> Policy:
+        """Read what :meth:`to_json` wrote, or what a person did.
+
+        Raises:
+            ConfigurationError: not JSON, or not a policy; names the field.
+        """
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError as exc:
+            raise ConfigurationError(f"The policy is not JSON: {exc}.") from exc
+        return cls._from_plain(fields)
+
+    @classmethod
+    def from_toml(cls, text: str) -> Policy:
+        """Read a policy from TOML; see :meth:`from_json`."""
+        from modelrouter._toml import TOMLDecodeError, loads
+
+        try:
+            fields = loads(text)
+        except TOMLDecodeError as exc:
+            raise ConfigurationError(f"The policy is not TOML: {exc}.") from exc
+        return cls._from_plain(fields)
+
+    @classmethod
+    def _from_plain(cls, fields: object) -> Policy:
+        if not isinstance(fields, dict):
+            raise ConfigurationError(f"A policy is a table of fields, got {type(fields).__name__}.")
+        return cls(**cast("dict[str, Any]", fields))
+
+    def _serialisable(self) -> dict[str, Any]:
+        for place, rule in enumerate(self.rules):
+            if rule.condition.holds_predicate:
+                raise ConfigurationError(
+                    f"rules[{place}] ({rule}) holds a function, which no file can.",
+                    hint="Use conditions such as metadata={'team': 'legal'} instead.",
+                )
+        dumped = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return {"name": self.name, **dumped}
+
+    def _obstacles(
+        self, prospect: Prospect, task: Task, signals: Signals, limiting: Iterable[Rule]
+    ) -> Iterable[Reason]:
+        card = prospect.card
+        if prospect.unavailable is not None:
+            yield Reason(
+                "unavailable", "{}", (prospect.unavailable.text,), prospect.unavailable.fix
+            )
+        if (private := location_obstacle(card, self.location)) is not None:
+            yield private
+        for rule in limiting:
+            if rule.target.matches(card) != (rule.action == "only"):
+                yield Reason("rule", "ruled out by the rule: {}", (rule,))
+        yield from capability_obstacles(card, task, signals)
+        yield from self._threshold_obstacles(prospect)
+
+    def _threshold_obstacles(self, prospect: Prospect) -> Iterable[Reason]:
+        if self.min_quality is not None and prospect.p_quality < self.min_quality:
+            yield Reason(
+                "min_quality",
+                "quality {:.2f} is below the policy's {:.2f}",
+                (prospect.p_quality, self.min_quality),
+            )
+        if self.max_cost_usd is not None and prospect.cost_usd > self.max_cost_usd:
+            yield Reason(
+                "max_cost",
+                "${:.6f} is above the policy's ${:.6f}",
+                (prospect.cost_usd, self.max_cost_usd),
+            )
+        if self.max_latency_s is not None and prospect.latency_s > self.max_latency_s:
+            yield Reason(
+                "max_latency",
+                "{:.2f} s is above the policy's {:.2f} s",
+                (prospect.latency_s, self.max_latency_s),
+            )
+
+
+def _standing(obstacles: tuple[Reason, ...]) -> int:
+    """0 may do it; 1 lacks only a key or a file; 2 may not."""
+    if not obstacles:
+        return 0
+    return 1 if len(obstacles) == 1 and obstacles[0].code == "unavailable" else 2
+
+
+def _candidate(
+    prospect: Prospect,
+    obstacles: tuple[Reason, ...],
+    utility: float,
+    place: int,
+    preferred: Rule | None,
+) -> Candidate:
+    reasons = obstacles
+    if not obstacles:
+        reasons = (_CHOSEN if place == 0 else _FALLBACK,)
+        if preferred is not None and preferred.target.matches(prospect.card):
+            reasons = (Reason("rule", "preferred by the rule: {}", (preferred,)), *reasons)
+    return Candidate(
+        card=prospect.card,
+        feasible=not obstacles,
+        p_quality=prospect.p_quality,
+        cost_usd=prospect.cost_usd,
+        latency_s=prospect.latency_s,
+        utility=utility,
+        reasons=reasons,
+    )

@@ -1,0 +1,45 @@
+"""The objective: one number from quality, cost and latency."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["HALF_COST_USD", "HALF_LATENCY_S", "Objective"]
+
+HALF_COST_USD: Final = 0.01
+"""The cost at which the cost term reaches one half."""
+
+HALF_LATENCY_S: Final = 5.0
+"""The latency at which the latency term reaches one half."""
+
+
+class Objective(BaseModel):
+    """Weights of quality, cost and latency; only their ratios matter.
+
+    utility = (quality * p - cost * c / (c + 0.01 USD) - latency * t / (t + 5 s)) / sum of weights
+
+    Cost and latency saturate, so that a candidate's utility does not depend on which others there
+    are, and no price however high outweighs quality without bound.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    quality: float = Field(default=0.6, ge=0)
+    cost: float = Field(default=0.3, ge=0)
+    latency: float = Field(default=0.1, ge=0)
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Objective:
+        if self.quality + self.cost + self.latency <= 0:
+            raise ValueError("give at least one of quality, cost and latency a weight above 0")
+        return self
+
+    def utility(self, p_quality: float, cost_usd: float, latency_s: float) -> float:
+        """Higher is better; between -1 and 1."""
+        return (
+            self.quality * p_quality
+            - self.cost * cost_usd / (cost_usd + HALF_COST_USD)
+            - self.latency * latency_s / (latency_s + HALF_LATENCY_S)
+        ) / (self.quality + self.cost + self.latency)

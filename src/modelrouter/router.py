@@ -1,0 +1,623 @@
+"""Router and AsyncRouter: the parts put together, and two thin drivers over them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar, overload
+
+from typing_extensions import Unpack
+
+from modelrouter.backends import DEFAULT_BACKENDS
+from modelrouter.backends.base import Backend, Request
+from modelrouter.catalog import Catalog, ModelCard, discover
+from modelrouter.config import UNSET, RetryPolicy, Timeout, Unset
+from modelrouter.decision import Candidate, Decision, Reason
+from modelrouter.dispatch import Call, Result, with_cost
+from modelrouter.drivers import adrive, drive
+from modelrouter.exceptions import (
+    ConfigurationError,
+    InvalidTaskError,
+    MalformedResponseError,
+    ModelRouterError,
+)
+from modelrouter.options import CallOptions, check_names, generation_settings
+from modelrouter.policies import Policy
+from modelrouter.response import Chunk, Completion, Usage
+from modelrouter.scoring import HeuristicScorer, Prospect, Scorer, Situation, assess
+from modelrouter.signals import Signals, Tokenizer, read
+from modelrouter.streaming import AsyncCompletionStream, CompletionStream, Opening, is_visible
+from modelrouter.task import Kind, Task, TaskLike
+from modelrouter.trace import Trace, TraceHook
+
+__all__ = ["AsyncRouter", "Router"]
+
+logger = logging.getLogger("modelrouter")
+
+AUTO = "auto"
+"""The model name that means "choose for me"."""
+
+R = TypeVar("R")
+
+
+class _Parts:
+    """What both routers hold: catalog, policy, scorer, backends; and ``route``."""
+
+    def __init__(
+        self,
+        models: Iterable[ModelCard | str | Path] | None = None,
+        *,
+        policy: Policy | str | None = None,
+        catalog: Catalog | None = None,
+        scorer: Scorer | None = None,
+        backends: Mapping[str, Backend] | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: Timeout | float | Unset | None = UNSET,
+        hooks: Sequence[TraceHook] = (),
+    ) -> None:
+        found = discover(os.environ, models=models or (), catalog=catalog)
+        self.catalog, self.unavailable = found.catalog, found.unavailable
+        self.policy = self._checked(Policy.of(policy))
+        self.scorer: Scorer = scorer or HeuristicScorer()
+        self.retry = retry or RetryPolicy()
+        self.timeout = Timeout() if isinstance(timeout, Unset) else Timeout.of(timeout)
+        self.hooks = tuple(hooks)
+        self._backends: dict[str, Backend] = dict(backends or {})
+        self._own: list[Backend] = []
+        self._closed = False
+        if any(card.location == "hosted" for card in self.available):
+            self.backend("litellm").warm(next(c for c in self.available if c.location == "hosted"))
+
+    @property
+    def available(self) -> tuple[ModelCard, ...]:
+        """The cards that can be asked here and now."""
+        return tuple(card for card in self.catalog if card.name not in self.unavailable)
+
+    def backend(self, name: str) -> Backend:
+        """The backend of that name, made on first use.
+
+        Raises:
+            ConfigurationError: no such backend, or the router is closed.
+        """
+        if self._closed:
+            raise ConfigurationError("This router is closed.", hint="Make a new one.")
+        if name not in self._backends:
+            if name not in DEFAULT_BACKENDS:
+                raise ConfigurationError(
+                    f"Unknown backend {name!r}.",
+                    hint=f"One of {', '.join(DEFAULT_BACKENDS)}, or pass backends={{...}}.",
+                )
+            self._backends[name] = DEFAULT_BACKENDS[name]()
+            self._own.append(self._backends[name])
+        return self._backends[name]
+
+    def route(
+        self,
+        task: TaskLike | None = None,
+        *,
+        messages: Sequence[Any] | None = None,
+        model: str = AUTO,
+        policy: Policy | str | None = None,
+        tools: Iterable[Mapping[str, Any]] | None = None,
+        tool_choice: Any = None,
+        response_format: Any = None,
+        max_tokens: int | None = None,
+        kind: Kind | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Decision:
+        """Decide which model should do the task; no model is called and nothing leaves the machine.
+
+        Raises:
+            InvalidTaskError: the task is malformed.
+            NoEligibleModelError: no model may do it; ``error.decision`` holds the candidates.
+            UnknownModelError: ``model`` is not ``"auto"`` and no card has that name.
+        """
+        decision = self.consider(
+            _task(task, messages),
+            model=model,
+            policy=policy,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            max_tokens=max_tokens,
+            kind=kind,
+            metadata=metadata,
+        )
+        decision.chosen  # noqa: B018 (raises NoEligibleModelError)
+        return decision
+
+    def consider(
+        self,
+        task: TaskLike,
+        *,
+        model: str = AUTO,
+        policy: Policy | str | None = None,
+        **fields: Any,
+    ) -> Decision:
+        """As :meth:`route`, but a decision without an eligible model is returned, not raised."""
+        return self._decide(Task.of(task, **fields), model, policy)
+
+    def _decide(self, task: Task, model: str, policy: Policy | str | None) -> Decision:
+        chosen_policy = self.policy if policy is None else self._checked(Policy.of(policy))
+        cards = self.catalog if model == AUTO else (self.catalog.get(model),)
+        signals = self._signals(task, self._tokenizer())
+        situation = assess(task, signals, cards, self.scorer, self.unavailable)
+        return chosen_policy.decide(situation)
+
+    def _signals(self, task: Task, tokenizer: Tokenizer | None) -> Signals:
+        return read(task, complexity=self.scorer.complexity, tokenizer=tokenizer)
+
+    def _tokenizer(self) -> Tokenizer | None:
+        """The exact token counter of a local model that is loaded already, if any."""
+        backend = self._backends.get("llamacpp")
+        if backend is None:
+            return None
+        local = (card for card in self.available if card.backend == "llamacpp")
+        return next((t for card in local if (t := backend.tokenizer(card)) is not None), None)
+
+    def _checked(self, policy: Policy) -> Policy:
+        for name in policy.model_names():
+            self.catalog.get(name)
+        return policy
+
+    def _call(
+        self,
+        task: TaskLike | None,
+        messages: Sequence[Any] | None,
+        model: str,
+        options: CallOptions,
+    ) -> Call:
+        check_names(options)
+        settings = generation_settings(options)
+        max_tokens = settings.max_tokens
+        built = Task.of(
+            _task(task, messages),
+            tools=options.get("tools"),
+            tool_choice=options.get("tool_choice"),
+            response_format=options.get("response_format"),
+            max_tokens=None if isinstance(max_tokens, Unset) else max_tokens,
+            kind=options.get("kind"),
+            metadata=options.get("metadata"),
+        )
+        if built.max_tokens is not None and isinstance(max_tokens, Unset):
+            settings = replace(settings, max_tokens=built.max_tokens)
+        policy = options.get("policy")
+        timeout = self.timeout if "timeout" not in options else Timeout.of(options["timeout"])
+        in_force = self.policy if policy is None else self._checked(Policy.of(policy))
+        decision = self._decide(built, model, in_force)
+        return Call(
+            task=built,
+            decision=decision,
+            recheck=lambda candidate: self._recheck(candidate, decision.situation, in_force),
+            settings=settings,
+            retry=self.retry,
+            timeout=timeout,
+        )
+
+    def _recheck(
+        self, candidate: Candidate, situation: Situation, policy: Policy
+    ) -> tuple[Reason, ...]:
+        """The hard constraints once more before a hop, with the model's own tokenizer if loaded."""
+        task, signals, card = situation.task, situation.signals, candidate.card
+        backend = self._backends.get(card.backend)
+        tokenizer = backend.tokenizer(card) if backend is not None else None
+        if tokenizer is not None:
+            signals = self._signals(task, tokenizer)
+        prospect = Prospect(
+            card,
+            candidate.p_quality,
+            candidate.cost_usd,
+            candidate.latency_s,
+            self.unavailable.get(card.name),
+        )
+        return policy.permits(prospect, task, signals)
+
+    def _reply(self, result: Result[Completion]) -> Completion:
+        cost = settled_cost_usd(result.card, result.value.usage)
+        trace = Trace(with_cost(result.attempts, cost), result.decision)
+        self._report(trace)
+        return result.value.model_copy(
+            update={"cost_usd": cost, "decision": result.decision, "trace": trace}
+        )
+
+    def _opening(self, result: Result[Any], held: Sequence[Chunk]) -> Opening:
+        return Opening(
+            held=held,
+            decision=result.decision,
+            card=result.card,
+            attempts=result.attempts,
+            started=time.perf_counter() - result.attempts[-1].duration_s,
+            price=settled_cost_usd,
+            hooks=(self._report,),
+        )
+
+    def _report(self, trace: Trace) -> None:
+        for hook in self.hooks:
+            try:
+                hook(trace)
+            except Exception:  # a broken hook must not lose a reply that was paid for
+                logger.exception("A trace hook raised; the call goes on.")
+
+    def _report_failure(self, error: ModelRouterError) -> None:
+        trace = getattr(error, "trace", None)
+        if trace is not None:
+            self._report(trace)
+
+    def _complete(self, call: Call) -> Completion:
+        try:
+            return self._reply(drive(call, self._perform))
+        except ModelRouterError as error:
+            self._report_failure(error)
+            raise
+
+    def _stream(self, call: Call) -> CompletionStream:
+        try:
+            result = drive(call, self._begin)
+        except ModelRouterError as error:
+            self._report_failure(error)
+            raise
+        held, source = result.value
+        return CompletionStream(self._opening(result, held), source)
+
+    async def _acomplete(self, call: Call) -> Completion:
+        try:
+            return self._reply(await adrive(call, self._aperform))
+        except ModelRouterError as error:
+            self._report_failure(error)
+            raise
+
+    async def _astream(self, call: Call) -> AsyncCompletionStream:
+        try:
+            result = await adrive(call, self._abegin)
+        except ModelRouterError as error:
+            self._report_failure(error)
+            raise
+        held, source = result.value
+        return AsyncCompletionStream(self._opening(result, held), source)
+
+    def _perform(self, request: Request) -> Completion:
+        return self.backend(request.card.backend).complete(request)
+
+    async def _aperform(self, request: Request) -> Completion:
+        return await self.backend(request.card.backend).acomplete(request)
+
+    def _begin(self, request: Request) -> tuple[list[Chunk], Generator[Chunk, None, None]]:
+        """Read up to the first visible chunk: until then a failure can still fall back."""
+        source = self.backend(request.card.backend).stream(request)
+        held: list[Chunk] = []
+        try:
+            for chunk in source:
+                held.append(chunk)
+                if is_visible(chunk):
+                    return held, source
+        except BaseException:
+            source.close()
+            raise
+        raise _empty_stream(request)
+
+    async def _abegin(self, request: Request) -> tuple[list[Chunk], AsyncGenerator[Chunk, None]]:
+        source = self.backend(request.card.backend).astream(request)
+        held: list[Chunk] = []
+        try:
+            async for chunk in source:
+                held.append(chunk)
+                if is_visible(chunk):
+                    return held, source
+        except BaseException:
+            await source.aclose()
+            raise
+        raise _empty_stream(request)
+
+    def _close(self) -> None:
+        self._closed = True
+        for backend in self._own:
+            backend.close()
+
+    async def _aclose(self) -> None:
+        self._closed = True
+        for backend in self._own:
+            await backend.aclose()
+
+
+class Router(_Parts):
+    """Picks a model for each task and asks it.
+
+    ``Router()`` uses what can be used here: the bundled SLM, GGUF files in the models directory,
+    and hosted models whose key is in the environment.
+
+    Args:
+        models: further models: cards, names of known models, or paths of GGUF files.
+        policy: a :class:`Policy` or the name of a preset; balanced by default.
+        catalog: exactly these models instead of those found.
+        scorer: predicts quality; the built-in heuristic by default.
+        backends: by name, in place of the built-in ones (``llamacpp``, ``litellm``).
+        retry: how patiently one model is asked again.
+        timeout: seconds for a whole call, or a :class:`Timeout`.
+        hooks: called with the :class:`Trace` of every call that ends in a reply or an error.
+
+    Raises:
+        ConfigurationError: an argument makes no sense.
+        UnknownModelError: a model or a rule names what no card has.
+        ModelFileError: a GGUF given in ``models`` is missing or damaged.
+    """
+
+    @property
+    def chat(self) -> Chat:
+        """``router.chat.completions.create(...)``, as the openai client has it."""
+        return Chat(self)
+
+    @overload
+    def completion(
+        self,
+        task: TaskLike | None = None,
+        *,
+        messages: Sequence[Any] | None = None,
+        model: str = AUTO,
+        stream: Literal[False] | None = False,
+        **options: Unpack[CallOptions],
+    ) -> Completion: ...
+    @overload
+    def completion(
+        self,
+        task: TaskLike | None = None,
+        *,
+        messages: Sequence[Any] | None = None,
+        model: str = AUTO,
+        stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> CompletionStream: ...
+    def completion(
+        self,
+        task: TaskLike | None = None,
+        *,
+        messages: Sequence[Any] | None = None,
+        model: str = AUTO,
+        stream: bool | None = False,
+        **options: Unpack[CallOptions],
+    ) -> Completion | CompletionStream:
+        """Choose a model for the task and return its reply, or with ``stream=True`` its chunks.
+
+        Works inside a running event loop too (it blocks it; see :meth:`acompletion`).
+
+        Raises:
+            InvalidTaskError, ConfigurationError: before anything is asked.
+            NoEligibleModelError: no model may do the task.
+            BackendError: the only model asked could not answer.
+            AllCandidatesFailedError: several were asked and none answered.
+        """
+        call = self._call(task, messages, model, options)
+        return self._stream(call) if stream else self._complete(call)
+
+    @overload
+    async def acompletion(
+        self,
+        task: TaskLike | None = None,
+        *,
+        messages: Sequence[Any] | None = None,
+        model: str = AUTO,
+        stream: Literal[False] | None = False,
+        **options: Unpack[CallOptions],
+    ) -> Completion: ...
+    @overload
+    async def acompletion(
+        self,
+        task: TaskLike | None = None,
+        *,
+        messages: Sequence[Any] | None = None,
+        model: str = AUTO,
+        stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> AsyncCompletionStream: ...
+    async def acompletion(
+        self,
+        task: TaskLike | None = None,
+        *,
+        messages: Sequence[Any] | None = None,
+        model: str = AUTO,
+        stream: bool | None = False,
+        **options: Unpack[CallOptions],
+    ) -> Completion | AsyncCompletionStream:
+        """The awaited twin of :meth:`completion`; cancelling it stops the model."""
+        call = self._call(task, messages, model, options)
+        return await self._astream(call) if stream else await self._acomplete(call)
+
+    def close(self) -> None:
+        """Free models and connections; safe to call twice."""
+        self._close()
+
+    def __enter__(self) -> Router:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncRouter(_Parts):
+    """The awaited twin of :class:`Router`, as ``AsyncOpenAI`` is of ``OpenAI``.
+
+    Takes the same arguments; ``route`` is the same plain function.
+    """
+
+    @property
+    def chat(self) -> AsyncChat:
+        """``await router.chat.completions.create(...)``, as the openai client has it."""
+        return AsyncChat(self)
+
+    @overload
+    async def completion(
+        self,
+        task: TaskLike | None = None,
+        *,
+        messages: Sequence[Any] | None = None,
+        model: str = AUTO,
+        stream: Literal[False] | None = False,
+        **options: Unpack[CallOptions],
+    ) -> Completion: ...
+    @overload
+    async def completion(
+        self,
+        task: TaskLike | None = None,
+        *,
+        messages: Sequence[Any] | None = None,
+        model: str = AUTO,
+        stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> AsyncCompletionStream: ...
+    async def completion(
+        self,
+        task: TaskLike | None = None,
+        *,
+        messages: Sequence[Any] | None = None,
+        model: str = AUTO,
+        stream: bool | None = False,
+        **options: Unpack[CallOptions],
+    ) -> Completion | AsyncCompletionStream:
+        """See :meth:`Router.completion`; cancelling it stops the model."""
+        call = self._call(task, messages, model, options)
+        return await self._astream(call) if stream else await self._acomplete(call)
+
+    acompletion = completion
+
+    async def aclose(self) -> None:
+        """Free models and connections; safe to call twice."""
+        await self._aclose()
+
+    close = aclose
+
+    async def __aenter__(self) -> AsyncRouter:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class Chat:
+    """The ``chat`` resource of :class:`Router`."""
+
+    def __init__(self, router: Router) -> None:
+        self.completions = Completions(router)
+
+
+class AsyncChat:
+    """The ``chat`` resource of :class:`AsyncRouter`."""
+
+    def __init__(self, router: AsyncRouter) -> None:
+        self.completions = AsyncCompletions(router)
+
+
+class Completions:
+    """The ``chat.completions`` resource: what code written for the openai client calls."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    @overload
+    def create(
+        self,
+        *,
+        messages: Sequence[Any],
+        model: str = AUTO,
+        stream: Literal[False] | None = False,
+        **options: Unpack[CallOptions],
+    ) -> Completion: ...
+    @overload
+    def create(
+        self,
+        *,
+        messages: Sequence[Any],
+        model: str = AUTO,
+        stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> CompletionStream: ...
+    def create(
+        self,
+        *,
+        messages: Sequence[Any],
+        model: str = AUTO,
+        stream: bool | None = False,
+        **options: Unpack[CallOptions],
+    ) -> Completion | CompletionStream:
+        """See :meth:`Router.completion`; ``model="auto"`` lets the router choose."""
+        call = self._router._call(None, messages, model, options)
+        return self._router._stream(call) if stream else self._router._complete(call)
+
+
+class AsyncCompletions:
+    """The awaited ``chat.completions`` resource."""
+
+    def __init__(self, router: AsyncRouter) -> None:
+        self._router = router
+
+    @overload
+    async def create(
+        self,
+        *,
+        messages: Sequence[Any],
+        model: str = AUTO,
+        stream: Literal[False] | None = False,
+        **options: Unpack[CallOptions],
+    ) -> Completion: ...
+    @overload
+    async def create(
+        self,
+        *,
+        messages: Sequence[Any],
+        model: str = AUTO,
+        stream: Literal[True],
+        **options: Unpack[CallOptions],
+    ) -> AsyncCompletionStream: ...
+    async def create(
+        self,
+        *,
+        messages: Sequence[Any],
+        model: str = AUTO,
+        stream: bool | None = False,
+        **options: Unpack[CallOptions],
+    ) -> Completion | AsyncCompletionStream:
+        """See :meth:`AsyncRouter.completion`."""
+        call = self._router._call(None, messages, model, options)
+        if stream:
+            return await self._router._astream(call)
+        return await self._router._acomplete(call)
+
+
+def settled_cost_usd(card: ModelCard, usage: Usage) -> float | None:
+    """USD of a reply from the tokens the model reports; ``None`` where the price is unknown."""
+    if card.location == "local":
+        return 0.0
+    if card.price is None:
+        return None
+    return card.price.cost_usd(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+
+
+def _task(task: TaskLike | None, messages: Sequence[Any] | None) -> TaskLike:
+    if task is not None and messages is not None:
+        raise InvalidTaskError("task", "given twice, as task and as messages.", hint="Give one.")
+    if task is not None:
+        return task
+    if messages is not None:
+        return messages
+    raise InvalidTaskError(
+        "task", "is missing.", hint='Give a string or messages=[{"role": "user", ...}].'
+    )
+
+
+def _empty_stream(request: Request) -> MalformedResponseError:
+    return MalformedResponseError(
+        f"{request.card.name} ended its stream without an answer.", model=request.card.name
+    )
