@@ -39,7 +39,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
 class GenerationSettings:
     """Sampling parameters under OpenAI's names; ``UNSET`` leaves the default.
 
-    ``extra`` is handed to the provider as it is (``user``, ``logit_bias``, ``reasoning_effort`` ...).
+    ``extra`` is handed to the provider as it is (``user``, ``logit_bias`` ...).
 
     Raises:
         ConfigurationError: a value is outside OpenAI's range; the message names it.

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from modelrouter.catalog.card import ModelCard, Price
+from modelrouter.catalog.discovery import Unavailable
 from modelrouter.signals.base import Signals
 from modelrouter.task import Kind, Task
 
-__all__ = ["Prospect", "Scorer", "Situation", "Unavailable", "assess"]
+__all__ = ["Prospect", "Scorer", "Situation", "assess"]
 
 UNKNOWN_PRICE = Price(input=10e-6, output=30e-6)
 """What a hosted model of unknown price is taken to cost: a large model's price, so that
@@ -28,14 +29,6 @@ class Scorer(Protocol):
     def p_quality(self, card: ModelCard, task: Task, signals: Signals) -> float:
         """0 to 1: the chance that the card's model does the task well."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Unavailable:
-    """Why a known model cannot be asked here, and the one line that changes it."""
-
-    text: str
-    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
