@@ -1,0 +1,110 @@
+"""The public names, pinned: adding or removing one is a decision, written down here."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+import modelrouter
+from modelrouter import exceptions
+
+EXPORTS = {
+    "__version__",
+    # faces
+    "AsyncRouter",
+    "Router",
+    # tasks and what is read from them
+    "Signals",
+    "Task",
+    # models
+    "Catalog",
+    "ModelCard",
+    "Scorer",
+    # policies
+    "Objective",
+    "Policy",
+    "Rule",
+    # decisions
+    "Candidate",
+    "Decision",
+    "Reason",
+    # replies
+    "AsyncCompletionStream",
+    "Attempt",
+    "Chunk",
+    "Completion",
+    "CompletionStream",
+    "Trace",
+    "Usage",
+    # settings
+    "UNSET",
+    "GenerationSettings",
+    "RetryPolicy",
+    "Timeout",
+    # errors
+    "APIConnectionError",
+    "AllCandidatesFailedError",
+    "AuthenticationError",
+    "BackendError",
+    "BackendTimeoutError",
+    "BadRequestError",
+    "ConfigurationError",
+    "ContextWindowExceededError",
+    "InvalidTaskError",
+    "LocalModelError",
+    "MalformedResponseError",
+    "MissingDependencyError",
+    "ModelFileError",
+    "ModelRouterError",
+    "NoEligibleModelError",
+    "RateLimitError",
+    "ServerError",
+    "StreamInterruptedError",
+    "UnknownModelError",
+    "UnsupportedModalityError",
+}
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(modelrouter.__all__) == EXPORTS
+    assert len(modelrouter.__all__) == len(EXPORTS)
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTS))
+def test_every_public_name_is_there_and_listed(name: str) -> None:
+    assert getattr(modelrouter, name) is not None
+    assert name in dir(modelrouter)
+
+
+def test_every_error_is_public() -> None:
+    assert set(exceptions.__all__) <= EXPORTS
+    assert all(
+        issubclass(getattr(modelrouter, name), modelrouter.ModelRouterError)
+        for name in exceptions.__all__
+    )
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(modelrouter.__file__).read_text("utf-8"))
+    typed = next(
+        node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node)
+    )
+    names = {
+        alias.asname
+        for node in typed.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert names == EXPORTS - {"__version__"}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Ruoter"):
+        modelrouter.Ruoter  # noqa: B018 (the access is what is tested)
+
+
+def test_the_version_is_the_installed_one() -> None:
+    assert modelrouter.__version__ == importlib.metadata.version("modelrouter")
