@@ -5,15 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pytest
 
-import modelrouter
-
-PACKAGE = "modelrouter"
-ROOT = Path(modelrouter.__file__).parent
+from tests.package import FILES, PACKAGE, ROOT
 
 # Data flows down this list; a part imports only from parts above it. A new part goes in here.
 ORDER = (
@@ -66,11 +62,6 @@ class Import:
     place: str
 
 
-def module_name(path: Path, root: Path = ROOT) -> str:
-    parts = path.relative_to(root).with_suffix("").parts
-    return ".".join((PACKAGE, *(parts[:-1] if parts[-1] == "__init__" else parts)))
-
-
 def imports_of(source: str, importer: str, is_package: bool) -> Iterator[Import]:
     """Every import in a module, the function-level and the typing-only ones marked as such."""
 
@@ -108,7 +99,6 @@ def imports_of(source: str, importer: str, is_package: bool) -> Iterator[Import]
     yield from walk(ast.parse(source), "import")
 
 
-FILES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 IMPORTS = [
     found
     for name, path in FILES.items()
