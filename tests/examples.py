@@ -17,7 +17,7 @@ _BLOCK = re.compile(
     r"^(?P<mark><!-- *test: *(?P<needs>[\w-]+) *-->\s*\n)?^```python[^\n]*\n(?P<code>.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
-MARKS = {None, "needs-provider"}
+MARKS = {None, "python", "needs-provider"}
 
 
 @dataclass(frozen=True)
