@@ -18,10 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.guard import network_guard
+
+if TYPE_CHECKING:
+    from tests.support.scripted_server import ScriptedServer
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,6 +101,23 @@ def bundled_model() -> Path:
     found = sorted((_package() / "assets").rglob("*.gguf"))
     assert len(found) == 1, f"one bundled model is expected, found {found}"
     return found[0]
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random llama-architecture model of half a megabyte that llama.cpp really loads."""
+    from tests.support.gguf_factory import make_tiny_gguf
+
+    return make_tiny_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+@pytest.fixture
+def provider() -> Iterator[ScriptedServer]:
+    """A hosted provider on loopback; it answers "hello" until a script says otherwise."""
+    from tests.support.scripted_server import ScriptedServer
+
+    with ScriptedServer() as server:
+        yield server
 
 
 @dataclass(frozen=True)
