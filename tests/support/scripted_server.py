@@ -184,6 +184,7 @@ def cut(after: int = 2, *, text: str = "one two three four", reset: bool = False
             x.open_stream()
             for delta in _deltas(text, None)[:after]:
                 x.event(_chunk(x, delta))
+            time.sleep(0.1)  # long enough to be read: a reset may overtake what is under way
         x.hang_up(reset=reset)
 
     return behave

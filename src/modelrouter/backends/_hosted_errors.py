@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -29,7 +30,7 @@ __all__ = ["RedactedError", "interrupted", "malformed", "timed_out", "translate"
 _KEY_LIKE: Final = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|key)-[\w*.-]{6,}|\bAIza[\w-]{10,}|(?<=Bearer )\S+"
 )
-_MALFORMED: Final = ("Empty or invalid response", "Expecting ", "Received response")
+_MALFORMED: Final = ("Empty or invalid response", "Received response")
 _CONTEXT: Final = ("maximum context length", "context window", "ContextWindowExceeded")
 
 
@@ -94,7 +95,8 @@ def _classified(error: BaseException, card: ModelCard) -> BackendError:
             model=card.name,
             hint="Check api_base and the network; is the server running?",
         )
-    if any(sign in said for sign in _MALFORMED):
+    not_json = any(isinstance(e, json.JSONDecodeError) for e in chain)
+    if not_json or any(sign in said for sign in _MALFORMED):
         return malformed(card, said)
     if status in (401, 403):
         hint = f"Check {card.api_key_env}." if card.api_key_env else "Check the card's api_key."

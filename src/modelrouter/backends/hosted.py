@@ -41,7 +41,6 @@ from modelrouter.signals.base import Tokenizer
 __all__ = ["LiteLLMBackend"]
 
 _FINISH_REASONS: Final = ("stop", "length", "tool_calls", "content_filter", "function_call")
-_CHARACTERS_PER_TOKEN: Final = 4
 _import_lock = threading.Lock()
 _litellm: Any = None
 
@@ -301,7 +300,7 @@ class _StreamReader:
             id=self.id,
             model=self.card.name,
             choices=[ChunkChoice(delta=Delta(), finish_reason=self.finish_reason or "stop")],
-            usage=self._settled_usage(),
+            usage=_usage(self.usage)  # litellm counts where the provider does not,
         )
 
     def failed(self, error: BaseException) -> BackendError:
@@ -331,20 +330,6 @@ class _StreamReader:
         if self.text_so_far or self.called_tools:
             return interrupted(self.card, self.text_so_far, why)
         return malformed(self.card, why)
-
-    def _settled_usage(self) -> Usage:
-        if self.usage is not None:
-            return _usage(self.usage)
-        # The provider reports none: about four characters a token, and marked as an estimate.
-        prompt = sum(len(str(m.get("content") or "")) for m in self.request.messages)
-        prompt_tokens = -(-prompt // _CHARACTERS_PER_TOKEN)
-        answer_tokens = -(-len(self.text_so_far) // _CHARACTERS_PER_TOKEN)
-        return Usage(
-            prompt_tokens=prompt_tokens,
-            completion_tokens=answer_tokens,
-            total_tokens=prompt_tokens + answer_tokens,
-            estimated=True,
-        )
 
 
 def _delta(delta: Any) -> Delta:

@@ -98,11 +98,11 @@ def test_a_stream_ends_with_one_event_of_finish_reason_and_usage(server, backend
     assert all(c.usage is None for c in chunks[:-1])
 
 
-def test_a_stream_without_usage_is_estimated_and_says_so(server, backend, request_to):
+def test_a_stream_whose_provider_reports_no_usage_is_counted(server, backend, request_to):
     server.script(reply("one two three four", with_usage=False))
     last = list(backend.stream(request_to()))[-1]
-    assert last.usage.completion_tokens > 0
-    assert last.usage.estimated or last.usage.prompt_tokens > 0
+    assert last.usage.completion_tokens == 4
+    assert last.usage.prompt_tokens > 0
 
 
 def test_tool_calls_come_whole_and_in_pieces(server, backend, request_to):
