@@ -130,7 +130,7 @@ def test_instructor_works_on_top():
         messages=[{"role": "user", "content": "Extract: Ana is 31."}],
         response_model=Person,
     )
-    assert person == Person(name="Ana", age=31)
+    assert (person.name, person.age) == ("Ana", 31)
 
 
 def test_a_failure_falls_back_to_the_next_candidate():
