@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
 from statistics import median
@@ -61,9 +61,8 @@ class Row:
     decision: Decision | None = None
 
     def model_dump(self) -> dict[str, Any]:
-        """The row as plain data, its decision shortened to nothing."""
-        fields = {name: getattr(self, name) for name in self.__slots__ if name != "decision"}
-        return fields
+        """The row as plain data, without its decision."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "decision"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def run(router: Router, row: TaskRow) -> Row:
     if row.task is None:
         return Row(name=row.name, text="", error=str(row.error))
     decision = router.consider(row.task)
-    about = {
+    about: dict[str, Any] = {
         "name": row.name,
         "text": row.task.text,
         "kind": decision.signals.kind,

@@ -114,7 +114,7 @@ class Completion(_Routed):
     """A whole reply.
 
     ``text``, ``decision``, ``cost_usd`` and ``trace`` are this package's; all else is OpenAI's.
-    ``model`` is the name of the card that answered. ``cost_usd`` is ``None`` where the price
+    ``model`` is the name of the card that answered, ``provider_model`` what its provider calls it. ``cost_usd`` is ``None`` where the price
     of the model is unknown, and covers every attempt that was paid for.
     """
 
@@ -125,6 +125,7 @@ class Completion(_Routed):
     choices: list[Choice] = Field(min_length=1)
     usage: Usage = Field(default_factory=Usage)
     system_fingerprint: str | None = None
+    provider_model: str | None = None
     cost_usd: float | None = 0.0
     trace: TraceField = Trace()
 

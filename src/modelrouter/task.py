@@ -185,7 +185,8 @@ def _may_be_empty(role: str, raw: Mapping[str, Any]) -> bool:
 
 
 def _content(content: object, where: str, *, optional: bool) -> tuple[str, tuple[str, ...]]:
-    text, images = "", ()
+    text = ""
+    images: tuple[str, ...] = ()
     if isinstance(content, str):
         text = content
     elif isinstance(content, Sequence) and not isinstance(content, (bytes, bytearray)):
@@ -285,7 +286,7 @@ def _max_tokens(value: object) -> int | None:
 
 def _kind(value: object) -> Kind | None:
     if value is None or value in KINDS:
-        return value  # type: ignore[return-value]  # membership in KINDS is the check
+        return value
     raise InvalidTaskError("kind", f"unknown kind {value!r}.", hint=f"One of {', '.join(KINDS)}.")
 
 

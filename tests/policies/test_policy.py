@@ -85,9 +85,7 @@ def test_private_without_a_local_model_raises_and_says_why(situation):
     ],
 )
 def test_a_model_that_cannot_is_ruled_out(situation, code, fields, signals):
-    decision = Policy.best().decide(
-        situation(prospect("acme/unfit", 0.99, **fields), **signals)
-    )
+    decision = Policy.best().decide(situation(prospect("acme/unfit", 0.99, **fields), **signals))
     assert code in [r.code for r in decision.candidates[0].reasons]
     assert decision.feasible == ()
 

@@ -146,7 +146,7 @@ def _retry_after(chain: list[BaseException]) -> float | None:
             getattr(error, "litellm_response_headers", None),
             getattr(response, "headers", None),
         ):
-            value = headers.get("retry-after") if hasattr(headers, "get") else None
+            value = headers.get("retry-after") if headers is not None else None
             if value is not None:
                 return _seconds(str(value))
     return None

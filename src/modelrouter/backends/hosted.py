@@ -300,7 +300,7 @@ class _StreamReader:
             id=self.id,
             model=self.card.name,
             choices=[ChunkChoice(delta=Delta(), finish_reason=self.finish_reason or "stop")],
-            usage=_usage(self.usage)  # litellm counts where the provider does not,
+            usage=_usage(self.usage),  # litellm counts where the provider does not,
         )
 
     def failed(self, error: BaseException) -> BackendError:
@@ -339,19 +339,17 @@ def _delta(delta: Any) -> Delta:
 
 def _close(source: Any) -> None:
     """Close the HTTP response behind litellm's wrapper, so that the provider stops."""
-    inner = getattr(source, "completion_stream", None)
-    with contextlib.suppress(Exception):  # it may be closed or exhausted already
-        if hasattr(inner, "close"):
-            inner.close()
+    close = getattr(getattr(source, "completion_stream", None), "close", None)
+    if close is not None:
+        with contextlib.suppress(Exception):  # it may be closed or exhausted already
+            close()
 
 
 async def _aclose(source: Any) -> None:
     """As :func:`_close`, awaited."""
     inner = getattr(source, "completion_stream", None)
     with contextlib.suppress(Exception):  # as above
-        for name in ("aclose", "close"):
-            if hasattr(inner, name):
-                result = getattr(inner, name)()
-                if inspect.isawaitable(result):
-                    await result
-                return
+        close = getattr(inner, "aclose", None) or getattr(inner, "close", None)
+        result = close() if close is not None else None
+        if inspect.isawaitable(result):
+            await result

@@ -76,7 +76,7 @@ def hosted_fields(name: str) -> dict[str, Any]:
 
 
 def local_fields(path: Path) -> dict[str, Any]:
-    """A local model's card fields from its GGUF's metadata, and from builtin.toml if it is known."""
+    """A local model's card fields: from its GGUF's metadata, and builtin.toml if it is known."""
     header = check(path)
     known = known_name(path)
     name = known or str(header.metadata.get("general.name") or path.stem)

@@ -1,15 +1,18 @@
 """Reads a GGUF file's header, and refuses files that llama.cpp would stumble over.
 
 Follows the GGUF specification (ggml project, docs/gguf.md), versions 2 and 3, little-endian. Every
-length is checked against the file's size before it is used, so that no file, however damaged,
-costs more than a look.
+length is checked against the bytes there are before it is used, so that no file, however damaged,
+costs more than a look. llama.cpp itself reports most damage, but ends the process on some: those
+cases :func:`check` finds first.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,13 +20,18 @@ from typing import Any, Final
 
 from modelrouter.exceptions import ModelFileError
 
-__all__ = ["GGUFHeader", "Tensor", "check", "read_header"]
+__all__ = ["GGUFArray", "GGUFHeader", "Tensor", "check", "read_header"]
 
 _MAGIC: Final = b"GGUF"
 _VERSIONS: Final = (2, 3)
 _MAX_TENSORS: Final = 1 << 20
 _MAX_ENTRIES: Final = 1 << 16
 _MAX_DIMENSIONS: Final = 4
+_MAX_HEADER: Final = 1 << 28
+"""Bytes looked at; the largest vocabularies of 2026 make headers of some 30 MB."""
+
+_MAX_TEXTS: Final = 1 << 22
+"""Texts in one array; the largest vocabularies of 2026 have some 300,000."""
 _SCALARS: Final = {
     0: "<B",
     1: "<b",
@@ -73,6 +81,31 @@ _BLOCKS: Final = {
     34: (256, 54),
     35: (256, 66),
     39: (32, 17),
+    40: (64, 36),
+    41: (128, 18),
+}
+_REMOVED_TYPES: Final = frozenset({4, 5, 31, 32, 33, 36, 37, 38})
+_INTEGER_TYPES: Final = frozenset({24, 25, 26, 27, 28})
+_DATA_ALIGNMENT: Final = 32
+_TOKENS: Final = "tokenizer.ggml.tokens"
+_MULTIPLIED: Final = (
+    "token_embd.weight",
+    "norm.weight",
+    "output.weight",
+    "attn_q.weight",
+    "attn_k.weight",
+    "attn_v.weight",
+    "attn_qkv.weight",
+    "ffn_gate.weight",
+    "ffn_up.weight",
+    "ffn_down.weight",
+)
+"""Ends of the names of tensors that hold real numbers in every architecture."""
+
+_NOT_MODELS: Final = {
+    "adapter": "holds an adapter, not a whole model",
+    "mmproj": "holds the image part of a model, not a whole one",
+    "imatrix": "holds quantization statistics, not a model",
 }
 
 
@@ -87,23 +120,47 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class GGUFArray:
+    """An array in the metadata: the type of its items and how many; they are not kept."""
+
+    item_type: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class GGUFHeader:
-    """What a GGUF file says of itself. Arrays are given by their length only."""
+    """What a GGUF file says of itself.
+
+    Attributes:
+        version: of the format.
+        metadata: numbers, truth values and texts as such, arrays as :class:`GGUFArray`.
+        tensors: the tensor table.
+        data_start: the byte at which the tensors' data begins.
+        file_size: in bytes.
+        repeated_tokens: how many texts the vocabulary holds twice.
+    """
 
     version: int
     metadata: Mapping[str, Any]
     tensors: tuple[Tensor, ...]
     data_start: int
     file_size: int
+    repeated_tokens: int = 0
 
     @property
     def architecture(self) -> str:
-        """``general.architecture``, for example ``llama``."""
-        return str(self.metadata.get("general.architecture", ""))
+        """``general.architecture``, for example ``llama``; empty where it is not a text."""
+        value = self.metadata.get("general.architecture")
+        return value if isinstance(value, str) else ""
 
     def of_architecture(self, key: str) -> Any:
         """A metadata value under the architecture's prefix, ``None`` if absent."""
         return self.metadata.get(f"{self.architecture}.{key}")
+
+    def whole_number(self, key: str) -> int | None:
+        """A whole number under the architecture's prefix, ``None`` if absent or something else."""
+        value = self.of_architecture(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     @property
     def parameters(self) -> int:
@@ -123,50 +180,107 @@ def read_header(path: Path) -> GGUFHeader:
             raise _bad(path, "is not a file", "Name the .gguf file itself.")
         if size < 24:
             raise _bad(path, f"is no GGUF file: it has only {size} bytes")
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Reader(path, data).header()
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), min(size, _MAX_HEADER), access=mmap.ACCESS_READ) as data,
+        ):
+            return _Reader(path, data, size).header()
     except FileNotFoundError as exc:
         raise _bad(path, "does not exist", "Check the path.") from exc
     except OSError as exc:
         raise _bad(path, f"cannot be read ({exc.strerror or exc})", "Check its rights.") from exc
+    except ValueError as exc:  # a path with a NUL in it
+        raise _bad(path, f"is no path ({exc})", "Check the path.") from exc
 
 
 def check(path: Path) -> GGUFHeader:
     """Read the header and make sure that llama.cpp can load what it promises.
 
+    The result is remembered until the file changes.
+
     Raises:
-        ModelFileError: as :func:`read_header`; also tensors beyond the file's end, or metadata
-            without which llama.cpp cannot start.
+        ModelFileError: as :func:`read_header`; also a file that holds no model, tensors beyond
+            the file's end, and numbers on which llama.cpp would end the process.
     """
+    try:
+        now = path.stat()
+    except (OSError, ValueError):
+        return read_header(path)  # raises, saying why
+    return _checked(path, now.st_mtime_ns, now.st_size, now.st_ino)
+
+
+@functools.lru_cache(maxsize=64)
+def _checked(path: Path, _modified: int, _size: int, _inode: int) -> GGUFHeader:
     header = read_header(path)
     if not header.architecture:
         raise _bad(path, "names no general.architecture")
-    if not header.tensors:
-        raise _bad(path, "holds no tensors")
-    for key in ("block_count", "embedding_length", "attention.head_count"):
-        value = header.of_architecture(key)
-        if isinstance(value, int) and not isinstance(value, bool) and not 0 < value < 1 << 24:
-            raise _bad(path, f"says {header.architecture}.{key} = {value}")
+    for problem, hint in _not_a_model(header):
+        raise _bad(path, problem, hint)
+    for problem in _misfits(header):
+        raise _bad(path, problem)
     for tensor in header.tensors:
         _check_tensor(path, header, tensor)
     return header
 
 
+def _not_a_model(header: GGUFHeader) -> Iterator[tuple[str, str]]:
+    """Files that are sound and yet no model to load."""
+    kind = header.metadata.get("general.type")
+    if header.architecture == "clip":
+        kind = "mmproj"
+    if isinstance(kind, str) and kind in _NOT_MODELS:
+        yield _NOT_MODELS[kind], "Name the model's own file."
+    part, parts = header.metadata.get("split.no"), header.metadata.get("split.count")
+    if isinstance(part, int) and isinstance(parts, int) and part > 0:
+        yield f"is part {part + 1} of {parts}", "Name the first part."
+    if not header.tensors and not (isinstance(parts, int) and parts > 1):
+        yield "holds no tensors", "Download or convert it again."
+
+
+def _misfits(header: GGUFHeader) -> Iterator[str]:
+    """Metadata on which llama.cpp would end the process instead of reporting an error."""
+    blocks = header.whole_number("block_count")
+    split = "split.count" in header.metadata
+    if blocks is not None and not (0 < blocks and (split or blocks <= len(header.tensors))):
+        yield f"claims {blocks} blocks with {len(header.tensors)} tensors"
+    for key in ("context_length", "embedding_length", "attention.head_count"):
+        value = header.whole_number(key)
+        if value is not None and not 0 < value < 1 << 31:
+            yield f"says {header.architecture}.{key} = {value}"
+    experts, used = header.whole_number("expert_count"), header.whole_number("expert_used_count")
+    if not 0 <= (used or 0) <= (experts or 0) <= 1024:
+        yield f"claims {used or 0} experts used of {experts or 0}"
+    for key in ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"):
+        value = header.of_architecture(key)
+        if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
+            yield f"says {header.architecture}.{key} = {value}"
+    scaling = header.of_architecture("rope.scaling.type")
+    if isinstance(scaling, str) and scaling not in ("none", "linear", "yarn", "longrope"):
+        yield f"says {header.architecture}.rope.scaling.type = {scaling!r}"
+    if header.repeated_tokens:
+        yield f"has {header.repeated_tokens} tokens twice in its vocabulary"
+
+
 def _check_tensor(path: Path, header: GGUFHeader, tensor: Tensor) -> None:
-    if tensor.type not in _BLOCKS:
-        raise _bad(path, f"has tensor {tensor.name!r} of unknown type {tensor.type}")
+    name = f"tensor {tensor.name!r}"
+    if tensor.type in _REMOVED_TYPES:
+        raise _bad(path, f"has {name} of type {tensor.type}, which llama.cpp no longer reads")
     if any(d <= 0 for d in tensor.dimensions):
-        raise _bad(path, f"has tensor {tensor.name!r} with dimensions {tensor.dimensions}")
-    per_block, block_bytes = _BLOCKS[tensor.type]
-    elements = prod(tensor.dimensions)
-    if tensor.dimensions[0] % per_block:
-        raise _bad(path, f"has tensor {tensor.name!r} that does not fill its blocks")
-    end = header.data_start + tensor.offset + elements // per_block * block_bytes
+        raise _bad(path, f"has {name} with dimensions {tensor.dimensions}")
+    if tensor.type in _INTEGER_TYPES and tensor.name.endswith(_MULTIPLIED):
+        raise _bad(path, f"has {name} of type {tensor.type}, which cannot be multiplied")
+    start = header.data_start + tensor.offset
+    if start % _DATA_ALIGNMENT:
+        raise _bad(path, f"has {name} at byte {start:,}, not a multiple of {_DATA_ALIGNMENT}")
+    # The size of a type newer than this table is not known; llama.cpp will judge it.
+    per_block, block_bytes = _BLOCKS.get(tensor.type, (1, 0))
+    if tensor.dimensions[:1] and tensor.dimensions[0] % per_block:
+        raise _bad(path, f"has {name} that does not fill its blocks")
+    end = start + prod(tensor.dimensions) // per_block * block_bytes
     if end > header.file_size:
         raise _bad(
             path,
-            f"is truncated: tensor {tensor.name!r} ends at byte {end:,}, "
-            f"the file at {header.file_size:,}",
+            f"is truncated: {name} ends at byte {end:,}, the file at {header.file_size:,}",
         )
 
 
@@ -175,15 +289,19 @@ def _bad(path: Path, problem: str, hint: str = "Download or convert it again.") 
 
 
 class _Reader:
-    def __init__(self, path: Path, data: mmap.mmap) -> None:
+    """Walks through a header; ``data`` is the file's beginning, ``file_size`` all of it."""
+
+    def __init__(self, path: Path, data: mmap.mmap, file_size: int) -> None:
         self.path = path
         self.data = data
         self.size = len(data)
+        self.file_size = file_size
         self.at = 0
+        self.repeated_tokens = 0
 
     def header(self) -> GGUFHeader:
         if self.data[:4] != _MAGIC:
-            raise self.bad(f"is no GGUF file: it starts with {bytes(self.data[:4])!r}")
+            raise self.bad(f"is no GGUF file: it starts with {self.data[:4]!r}")
         self.at = 4
         version = self.scalar("<I")
         if version not in _VERSIONS:
@@ -193,10 +311,10 @@ class _Reader:
             raise self.bad(f"claims {tensors} tensors and {entries} metadata entries")
         metadata: dict[str, Any] = {}
         for _ in range(entries):
-            key = self.string()
+            key = self.text()
             if key in metadata:
                 raise self.bad(f"has the metadata key {key!r} twice")
-            metadata[key] = self.value(self.scalar("<I"))
+            metadata[key] = self.value(self.scalar("<I"), key)
         table = tuple(self.tensor() for _ in range(tensors))
         if len({t.name for t in table}) != len(table):
             raise self.bad("has two tensors of the same name")
@@ -204,65 +322,88 @@ class _Reader:
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise self.bad(f"has alignment {alignment!r}")
         start = -(-self.at // alignment) * alignment
-        return GGUFHeader(version, metadata, table, start, self.size)
+        return GGUFHeader(version, metadata, table, start, self.file_size, self.repeated_tokens)
 
     def tensor(self) -> Tensor:
-        name = self.string()
+        name = self.text()
         count = self.scalar("<I")
-        if not 0 < count <= _MAX_DIMENSIONS:
+        if count > _MAX_DIMENSIONS:
             raise self.bad(f"has tensor {name!r} with {count} dimensions")
         dimensions = tuple(self.scalar("<Q") for _ in range(count))
         return Tensor(name, dimensions, self.scalar("<I"), self.scalar("<Q"))
 
-    def value(self, kind: int, depth: int = 0) -> Any:
+    def value(self, kind: int, key: str, depth: int = 0) -> Any:
         if kind in _SCALARS:
             return self.scalar(_SCALARS[kind])
         if kind == _STRING:
-            return self.string()
+            return self.text()
         if kind == _ARRAY and depth < 2:
-            return self.array(depth)
-        raise self.bad(f"has metadata of unknown type {kind} at byte {self.at:,}")
+            return self.array(key, depth)
+        raise self.bad(f"has metadata {key!r} of unknown type {kind}")
 
-    def array(self, depth: int) -> int:
-        """Step over an array; its length stands for it."""
+    def array(self, key: str, depth: int) -> GGUFArray:
+        """Step over an array."""
         kind, count = self.scalar("<I"), self.scalar("<Q")
-        if count > self.size:
-            raise self.bad(f"claims an array of {count} values")
         if kind in _SCALARS:
-            self.take(count * struct.calcsize(_SCALARS[kind]))
+            self.skip(count * struct.calcsize(_SCALARS[kind]))
+        elif count > _MAX_TEXTS:
+            raise self.bad(f"claims an array {key!r} of {count} items")
+        elif kind == _STRING and key == _TOKENS:
+            self.count_repeated(count)
         elif kind == _STRING:
-            self.skip_strings(count)
+            self.skip_texts(count)
         else:
             for _ in range(count):
-                self.value(kind, depth + 1)
-        return int(count)
+                self.value(kind, key, depth + 1)
+        return GGUFArray(kind, count)
 
-    def skip_strings(self, count: int) -> None:
-        data, at, size, unpack = self.data, self.at, self.size, struct.Struct("<Q").unpack_from
+    def skip_texts(self, count: int) -> None:
+        data, at, size, length = self.data, self.at, self.size, struct.Struct("<Q").unpack_from
         for _ in range(count):
             if at + 8 > size:
-                break
-            at += 8 + unpack(data, at)[0]
+                raise self.short()
+            at += 8 + length(data, at)[0]
         if at > size:
-            raise self.bad("is truncated inside its metadata")
+            raise self.short()
         self.at = at
 
-    def string(self) -> str:
-        length = self.scalar("<Q")
-        if length > self.size:
-            raise self.bad(f"claims a text of {length} bytes")
-        return bytes(self.take(length)).decode("utf-8", "replace")
+    def count_repeated(self, count: int) -> None:
+        """Step over the vocabulary and count what it holds twice, as llama.cpp sees it.
+
+        It reads each token up to a NUL, and tells empty ones apart by their place.
+        """
+        seen: set[bytes] = set()
+        empty = 0
+        for _ in range(count):
+            token = self.take(self.scalar("<Q"))
+            if 0 in token:
+                token = token.partition(b"\0")[0]
+            if token:
+                seen.add(token)
+            else:
+                empty += 1
+        self.repeated_tokens = count - empty - len(seen)
+
+    def text(self) -> str:
+        return self.take(self.scalar("<Q")).decode("utf-8", "replace")
 
     def scalar(self, form: str) -> Any:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def take(self, count: int) -> bytes:
-        end = self.at + count
-        if end > self.size:
-            raise self.bad(f"is truncated: its header goes on past byte {self.size:,}")
-        piece = self.data[self.at : end]
-        self.at = end
-        return piece
+        start = self.at
+        self.skip(count)
+        return self.data[start : self.at]
+
+    def skip(self, count: int) -> None:
+        if self.at + count > self.size:
+            raise self.short()
+        self.at += count
+
+    def short(self) -> ModelFileError:
+        if self.size < self.file_size:
+            return self.bad(f"has a header of more than {_MAX_HEADER:,} bytes")
+        return self.bad(f"is truncated: its header goes on past byte {self.size:,}")
 
     def bad(self, problem: str) -> ModelFileError:
         return _bad(self.path, problem)

@@ -200,7 +200,7 @@ def _rule(
         )
     try:
         target = Selector(models=models, tier=tier, location=location)
-        return Rule(condition=condition, action=action, target=target)
+        return Rule(when=condition, action=action, target=target)
     except ValidationError as exc:
         raise ConfigurationError(f"{action}(): {explain(exc)}") from exc
 

@@ -29,9 +29,7 @@ def backend() -> LiteLLMBackend:
 @pytest.fixture
 def request_to(server: ScriptedServer) -> Callable[..., Request]:
     def make(text: str = "hi", *, api_base: str | None = None, **fields: Any) -> Request:
-        card = ModelCard.hosted(
-            "openai/gpt-4o", api_base=api_base or server.base_url, api_key=KEY
-        )
+        card = ModelCard.hosted("openai/gpt-4o", api_base=api_base or server.base_url, api_key=KEY)
         fields.setdefault("timeout_s", 20.0)
         settings = GenerationSettings(**fields.pop("settings", {}))
         messages = [{"role": "user", "content": text}]
