@@ -114,8 +114,8 @@ class Completion(_Routed):
     """A whole reply.
 
     ``text``, ``decision``, ``cost_usd`` and ``trace`` are this package's; all else is OpenAI's.
-    ``model`` is the name of the card that answered, ``provider_model`` what its provider calls it. ``cost_usd`` is ``None`` where the price
-    of the model is unknown, and covers every attempt that was paid for.
+    ``model`` is the name of the card that answered, ``provider_model`` what its provider calls
+    it. ``cost_usd`` is ``None`` where the price of the model is unknown.
     """
 
     id: str = Field(default_factory=new_id)
