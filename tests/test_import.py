@@ -78,6 +78,18 @@ def test_a_router_with_a_hosted_model_is_made_without_waiting_for_litellm() -> N
     assert report["seconds"] < 2
 
 
+def test_litellm_stays_off_the_network_when_it_is_imported() -> None:
+    forget = "import os; del os.environ['LITELLM_LOCAL_MODEL_COST_MAP']"  # ours to set, then
+    wait = "[t.join() for t in threading.enumerate() if t is not threading.main_thread()]"
+    report = run(
+        f"{forget}; from modelrouter import Router; Router(); {wait}",
+        OPENAI_API_KEY="sk-not-a-key",
+    )
+    assert "litellm" in libraries(report)
+    reached = {"socket.connect", "socket.getaddrinfo", "socket.sendto"}
+    assert reached & set(report["socket_events"]) == set()
+
+
 def test_the_package_itself_loads_nothing_but_the_standard_library() -> None:
     report = run("import modelrouter")
     assert libraries(report) - set(sys.stdlib_module_names) == {"modelrouter"}
