@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from modelrouter.catalog.card import Location, ModelCard
 from modelrouter.exceptions import (
@@ -37,8 +37,7 @@ ReasonCode: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why a candidate stands where it stands.
 
     The sentence is put together only when ``text`` is read: a decision makes dozens of reasons
@@ -64,9 +63,8 @@ class Reason:
         return f"{self.text} ({self.fix})" if self.fix else self.text
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One model considered.
+class Candidate(NamedTuple):
+    """One model considered. (A named tuple: a decision makes one for every known model.)
 
     Attributes:
         card: the model.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from modelrouter.catalog.card import ModelCard, Price
 from modelrouter.catalog.discovery import Unavailable
@@ -31,9 +31,8 @@ class Scorer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Prospect:
-    """What to expect if this card's model were given the task.
+class Prospect(NamedTuple):
+    """What to expect if this card's model were given the task. (A named tuple, for speed.)
 
     ``cost_usd`` and ``latency_s`` are expectations from the signals' token counts.
     """
