@@ -1,0 +1,97 @@
+"""OpenAI's response_format as a GBNF grammar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from modelrouter.exceptions import BadRequestError
+
+__all__ = ["grammar_of"]
+
+_LONGEST_SCHEMA: Final = 100_000
+_MOST_REPEATS: Final = 1_000
+_REPEATS: Final = ("minItems", "maxItems", "minLength", "maxLength")
+
+
+def grammar_of(response_format: Mapping[str, Any] | None, model: str) -> str | None:
+    """The grammar that the answer has to follow; ``None`` for free text.
+
+    Raises:
+        BadRequestError: an unknown format, or a schema that cannot be turned into a grammar.
+    """
+    if response_format is None:
+        return None
+    kind = response_format.get("type")
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        # llama-cpp-python's server takes a schema here too.
+        schema = response_format.get("schema")
+    elif kind == "json_schema":
+        schema = (response_format.get("json_schema") or {}).get("schema")
+        if schema is None:
+            raise _refused("response_format has no json_schema.schema.", model)
+    else:
+        raise BadRequestError(
+            f"response_format has the unknown type {kind!r}.",
+            model=model,
+            hint="Use text, json_object or json_schema.",
+        )
+    return _json_grammar() if schema is None else _schema_grammar(schema, model)
+
+
+def _json_grammar() -> str:
+    from llama_cpp.llama_grammar import JSON_GBNF
+
+    return str(JSON_GBNF)
+
+
+def _schema_grammar(schema: Any, model: str) -> str:
+    from llama_cpp.llama_grammar import json_schema_to_gbnf
+
+    try:
+        text = json.dumps(schema)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise _refused(f"The JSON schema is no JSON: {exc}", model) from exc
+    if len(text) > _LONGEST_SCHEMA:
+        raise _refused(
+            f"The JSON schema has {len(text):,} characters; {_LONGEST_SCHEMA:,} are "
+            "the most a grammar is made of.",
+            model,
+        )
+    try:
+        for name, value in _entries(schema):
+            _check_entry(name, value, model)
+        return str(json_schema_to_gbnf(text))
+    except BadRequestError:
+        raise
+    except Exception as exc:  # the converter lets KeyError, AssertionError, RecursionError ... out
+        reason = str(exc) or type(exc).__name__
+        raise _refused(f"The JSON schema cannot be turned into a grammar: {reason}", model) from exc
+
+
+def _check_entry(name: str, value: Any, model: str) -> None:
+    if name == "$ref" and isinstance(value, str) and not value.startswith("#"):
+        # The converter would fetch it.
+        raise _refused(f"The JSON schema refers to {value!r}; only #/... is followed.", model)
+    if name in _REPEATS and isinstance(value, int) and value > _MOST_REPEATS:
+        # Each repetition becomes a rule, and llama.cpp takes a time that grows with their square.
+        raise _refused(f"The JSON schema has {name}={value}; {_MOST_REPEATS} is the most.", model)
+
+
+def _entries(schema: Any) -> Iterator[tuple[str, Any]]:
+    """Every key and value at any depth."""
+    pending = [schema]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, Mapping):
+            yield from node.items()
+            pending.extend(node.values())
+        elif isinstance(node, list):
+            pending.extend(node)
+
+
+def _refused(message: str, model: str) -> BadRequestError:
+    return BadRequestError(message, model=model)

@@ -1,0 +1,415 @@
+"""llama.cpp's C functions behind small owners: Model, Context, NativeGrammar.
+
+The C functions are used, not ``llama_cpp.Llama``: its constructor points the whole process's
+standard output elsewhere while it loads, it keeps a score for each token of a batch and word of the
+vocabulary, and it holds one sequence only.
+
+What may be called from where: a Model's tokenizing methods from any thread (llama.h: "The API is
+thread-safe"), all else from the one thread that made the object. Native memory is freed when the
+last reference to its owner goes, so that a tokenizer at work in another thread keeps its model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import re
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Scores = npt.NDArray[np.float32]
+
+__all__ = ["Context", "DecodingAborted", "Model", "NativeError", "NativeGrammar", "Switch", "log"]
+
+_BPE: Final = 2  # enum llama_vocab_type
+_SLICE: Final = 1_000
+_BETWEEN_WORDS: Final = re.compile(r"(?<=\S) (?=\S)")
+_LINE_START: Final = re.compile(r"(?<=\n)(?=[^\n])")
+_ERROR: Final = 4  # enum ggml_log_level
+_ABORTED: Final = 2  # what llama_decode returns when the abort callback said so
+
+
+class NativeError(Exception):
+    """llama.cpp returned an error; the message has what it logged."""
+
+
+class DecodingAborted(Exception):
+    """The switch was turned while llama.cpp was computing."""
+
+
+class Switch:
+    """A flag that llama.cpp looks at between two operations, without Python's lock.
+
+    Turned once, from any thread, it stays on.
+    """
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self) -> None:
+        self._bytes = ctypes.create_string_buffer(2)
+
+    def turn(self) -> None:
+        """Stop the work that this switch belongs to."""
+        self._bytes[0] = b"\1"
+
+    @property
+    def on(self) -> bool:
+        """Whether it was turned."""
+        return self._bytes[0] != b"\0"
+
+    @property
+    def address(self) -> int:
+        """Where the flag lies; valid as long as this object lives."""
+        return ctypes.addressof(self._bytes)
+
+
+class _Log:
+    """Keeps llama.cpp's log from standard error: errors of our threads are kept for messages.
+
+    Lines from other threads go to whoever received them before.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[int, list[str]] = {}
+        self._callback: Any = None
+        self._previous: Any = None
+        self._previous_data: Any = None
+
+    def install(self, c: Any) -> None:
+        """Receive the log from now on. The callback lives as long as the process."""
+        previous, data = c.llama_log_callback(), ctypes.c_void_p()
+        with contextlib.suppress(AttributeError):  # versions before llama_log_get
+            c.llama_log_get(ctypes.byref(previous), ctypes.byref(data))
+        self._previous, self._previous_data = previous, data
+        self._callback = c.llama_log_callback(self._receive)
+        c.llama_log_set(self._callback, ctypes.c_void_p(0))
+
+    def _receive(self, level: int, text: bytes | None, _data: Any) -> None:
+        lines = self._lines.get(threading.get_ident())
+        if lines is None:
+            if self._previous:
+                self._previous(level, text, self._previous_data)
+        elif level == _ERROR and len(lines) < 20:
+            lines.append((text or b"").decode("utf-8", "replace").strip())
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep this thread's error lines meanwhile, for :meth:`take`."""
+        me = threading.get_ident()
+        self._lines[me] = []
+        try:
+            yield
+        finally:
+            self._lines.pop(me, None)
+
+    def take(self) -> str:
+        """The errors that this thread's calls logged since last asked."""
+        lines = self._lines.get(threading.get_ident(), [])
+        text = "; ".join(dict.fromkeys(filter(None, lines)))
+        lines.clear()
+        return text
+
+
+log: Final = _Log()
+_loading: Final = threading.Lock()
+
+
+def library() -> Any:
+    """llama_cpp's binding of the C functions, imported on first use.
+
+    Raises:
+        NativeError: it is not installed, or its shared libraries do not load.
+    """
+    with _loading:  # two threads would otherwise install the log twice
+        return _library()
+
+
+@functools.cache
+def _library() -> Any:
+    try:
+        import llama_cpp.llama_cpp as c
+    except (ImportError, OSError, RuntimeError, FileNotFoundError) as exc:
+        raise NativeError(f"llama-cpp-python cannot be loaded: {exc}") from exc
+    log.install(c)
+    c.llama_backend_init()
+    return c
+
+
+class Model:
+    """A loaded GGUF file: weights and vocabulary.
+
+    Args:
+        path: the file.
+        go_on: asked now and then while loading; ``False`` gives up.
+
+    Raises:
+        NativeError: llama.cpp refused the file.
+    """
+
+    def __init__(self, path: Path, go_on: Callable[[], bool] = lambda: True) -> None:
+        self.c = c = library()
+        params = c.llama_model_default_params()
+        params.n_gpu_layers = 0
+        progress = c.llama_progress_callback(lambda _share, _data: go_on())
+        params.progress_callback = progress
+        pointer = c.llama_model_load_from_file(os.fsencode(path), params)
+        if not pointer:
+            raise NativeError(log.take() or "llama.cpp gave no reason")
+        self.pointer = pointer
+        _freed_with(self, c.llama_model_free, pointer)
+        self.vocab = c.llama_model_get_vocab(pointer)
+        self.n_vocab: int = c.llama_vocab_n_tokens(self.vocab)
+        self.trained_window: int = c.llama_model_n_ctx_train(pointer)
+        self._sliced = c.llama_vocab_type(self.vocab) == _BPE
+        self._pieces: dict[int, bytes] = {}
+
+    def metadata(self, key: str) -> str | None:
+        """A metadata value as text, ``None`` where the file has none."""
+        size = 1 << 14
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            needed = self.c.llama_model_meta_val_str(self.pointer, key.encode(), buffer, size)
+            if needed < 0:
+                return None
+            if needed < size:
+                return buffer.value.decode("utf-8", "replace")
+            size = needed + 1
+
+    def control_texts(self) -> list[str]:
+        """The texts of control tokens, which a user's text must not turn into."""
+        c, vocab = self.c, self.vocab
+        texts = [
+            c.llama_vocab_get_text(vocab, token)
+            for token in range(self.n_vocab)
+            if c.llama_vocab_is_control(vocab, token)
+        ]
+        return sorted({t.decode("utf-8", "replace") for t in texts if t}, key=len, reverse=True)
+
+    def special_text(self, name: str) -> str:
+        """The text of the ``bos`` or ``eos`` token, empty where there is none."""
+        token = getattr(self.c, f"llama_vocab_{name}")(self.vocab)
+        if token < 0:
+            return ""
+        return (self.c.llama_vocab_get_text(self.vocab, token) or b"").decode("utf-8", "replace")
+
+    @property
+    def first_token(self) -> int | None:
+        """The token that every prompt begins with, where the file asks for one."""
+        token = int(self.c.llama_vocab_bos(self.vocab))
+        return token if token >= 0 and self.c.llama_vocab_get_add_bos(self.vocab) else None
+
+    def ends(self, token: int) -> bool:
+        """Whether the token ends an answer."""
+        return bool(self.c.llama_vocab_is_eog(self.vocab, token))
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of text that a token stands for; control tokens stand for none."""
+        known = self._pieces.get(token)
+        if known is not None:
+            return known
+        buffer = ctypes.create_string_buffer(64)
+        count = self.c.llama_token_to_piece(self.vocab, token, buffer, 64, 0, False)
+        if count < 0:
+            buffer = ctypes.create_string_buffer(-count)
+            count = self.c.llama_token_to_piece(self.vocab, token, buffer, -count, 0, False)
+        self._pieces[token] = piece = buffer.raw[: max(count, 0)]
+        return piece
+
+    def tokenize(
+        self, text: str, *, special: bool, whole: re.Pattern[str] | None = None
+    ) -> list[int]:
+        """The tokens of a text, without any that llama.cpp would add.
+
+        Args:
+            text: valid Unicode, without lone surrogates.
+            special: whether the texts of control tokens become these tokens.
+            whole: what slicing a long text must not cut in two.
+        """
+        tokens: list[int] = []
+        for part in self._parts(text, whole):
+            data = part.encode()
+            room = len(data) + 8
+            buffer = (self.c.llama_token * room)()
+            count = self.c.llama_tokenize(self.vocab, data, len(data), buffer, room, False, special)
+            if count < 0:
+                raise NativeError(f"a text of {len(data)} bytes could not be tokenized")
+            tokens += buffer[:count]
+        return tokens
+
+    def count(self, text: str) -> int:
+        """How many tokens a text has, control tokens' texts read as plain text."""
+        total = 0
+        for part in self._parts(text, None):
+            data = part.encode("utf-8", "replace")
+            # Without room for them llama.cpp says how many there are, negated.
+            total -= self.c.llama_tokenize(self.vocab, data, len(data), None, 0, False, False)
+        return total
+
+    def _parts(self, text: str, whole: re.Pattern[str] | None) -> Iterable[str]:
+        # Byte-pair tokenizers split their text by std::regex, which in libstdc++ calls itself once
+        # a character: a run of some ten thousand letters overflows the stack and ends the process.
+        return slices(text, _SLICE, whole) if self._sliced else (text,)
+
+
+def slices(text: str, limit: int, whole: re.Pattern[str] | None = None) -> Iterator[str]:
+    """Cut a text into pieces of at most ``limit`` characters where no tokenizer would join them.
+
+    The cut is before a single space between two words; where there is none in the second half
+    of a slice, at a line's start, else anywhere outside a match of ``whole``.
+    """
+    start = 0
+    while len(text) - start > limit:
+        cut = _border(text, start + limit // 2, start + limit)
+        for inside in whole.finditer(text, start, cut + limit) if whole is not None else ():
+            if start < inside.start() < cut < inside.end():
+                cut = inside.start()
+        yield text[start:cut]
+        start = cut
+    yield text[start:]
+
+
+def _border(text: str, low: int, high: int) -> int:
+    for border in (_BETWEEN_WORDS, _LINE_START):
+        found = [match.start() for match in border.finditer(text, low, high)]
+        if found:
+            return found[-1]
+    return high
+
+
+class Context:
+    """Room for one sequence of tokens and what the model keeps about them.
+
+    Raises:
+        NativeError: no memory for it, or the model cannot generate.
+    """
+
+    def __init__(self, model: Model, n_ctx: int, n_batch: int, n_threads: int) -> None:
+        self.model, self.n_ctx = model, n_ctx
+        self.n_batch = min(n_batch, n_ctx)
+        self.c = c = model.c
+        params = c.llama_context_default_params()
+        params.n_ctx, params.n_seq_max = n_ctx, 1
+        params.n_batch = params.n_ubatch = self.n_batch
+        params.n_threads = params.n_threads_batch = n_threads
+        pointer = c.llama_init_from_model(model.pointer, params)
+        if not pointer:
+            reason = log.take() or "llama.cpp gave no reason"
+            raise NativeError(f"no context of {n_ctx} tokens: {reason}")
+        self.pointer = pointer
+        _freed_with(self, c.llama_free, pointer, model)
+        self._memory = c.llama_get_memory(pointer)
+        self._batch = c.llama_batch_init(self.n_batch, 0, 1)
+        _freed_with(self, c.llama_batch_free, self._batch)
+        self._stop: tuple[Any, Switch] | None = None
+
+    def obey(self, switch: Switch) -> None:
+        """Stop computing, from now on, when this switch is turned."""
+        watch = _nonzero(self.c)
+        if watch is not None:
+            self.c.llama_set_abort_callback(self.pointer, watch, ctypes.c_void_p(switch.address))
+        self._stop = (watch, switch)  # llama.cpp holds both addresses
+
+    def decode(self, tokens: list[int], position: int) -> None:
+        """Read tokens, at most ``n_batch``, as the sequence's next ones from ``position`` on.
+
+        Raises:
+            DecodingAborted: the switch was turned; what is in memory is then unknown.
+            NativeError: llama.cpp could not.
+        """
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for i, token in enumerate(tokens):
+            batch.token[i] = token
+            batch.pos[i] = position + i
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = 0
+            batch.logits[i] = i == len(tokens) - 1
+        outcome = self.c.llama_decode(self.pointer, batch)
+        if outcome == _ABORTED:
+            raise DecodingAborted
+        if outcome != 0:
+            raise NativeError(f"llama_decode returned {outcome}: {log.take()}")
+
+    def scores(self) -> Scores:
+        """The score of every token to be the next; a view, valid until the next decode."""
+        import numpy as np
+
+        pointer = self.c.llama_get_logits_ith(self.pointer, -1)
+        if not pointer:
+            raise NativeError(f"the model gives no scores: {log.take()}")
+        return np.ctypeslib.as_array(pointer, shape=(self.model.n_vocab,))
+
+    def forget(self, start: int) -> bool:
+        """Drop the tokens from a position on; ``False`` if the model can only drop all."""
+        if start == 0:
+            self.c.llama_memory_clear(self._memory, False)
+            return True
+        return bool(self.c.llama_memory_seq_rm(self._memory, 0, start, -1))
+
+
+class NativeGrammar:
+    """A GBNF grammar that says which tokens may come next.
+
+    Raises:
+        NativeError: llama.cpp does not accept the grammar.
+    """
+
+    def __init__(self, model: Model, text: str) -> None:
+        self.c = c = model.c
+        pointer = c.llama_sampler_init_grammar(model.vocab, text.encode(), b"root")
+        if not pointer:
+            raise NativeError(log.take() or "llama.cpp does not accept the grammar")
+        self._pointer = pointer
+        _freed_with(self, c.llama_sampler_free, pointer, model)
+
+    def allowed(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """For each token, whether it may come next."""
+        import numpy as np
+
+        c, count = self.c, len(tokens)
+        data = (c.llama_token_data * count)()
+        view = np.ctypeslib.as_array(data)
+        view["id"], view["logit"], view["p"] = tokens, 0.0, 0.0
+        array = c.llama_token_data_array(data=data, size=count, selected=-1, sorted=False)
+        c.llama_sampler_apply(self._pointer, ctypes.byref(array))
+        return np.asarray(view["logit"] == 0.0)
+
+    def accept(self, token: int) -> None:
+        """Go on past a token, which must be allowed: llama.cpp ends the process otherwise."""
+        self.c.llama_sampler_accept(self._pointer, token)
+
+
+def _freed_with(owner: object, free: Callable[[Any], None], pointer: Any, *kept: object) -> None:
+    """Free ``pointer`` when ``owner`` goes; ``kept`` live at least as long."""
+    process = os.getpid()
+
+    def release(*_kept: object) -> None:
+        if os.getpid() == process:  # a forked child's copy is left to the system
+            free(pointer)
+
+    # Not at exit: whoever owns the thread has stopped it and dropped its objects by then.
+    weakref.finalize(owner, release, *kept).atexit = False
+
+
+@functools.cache
+def _nonzero(c: Any) -> Any:
+    """A C function that says whether the byte at an address is set, as an abort callback.
+
+    llama.cpp asks after every operation, hundreds of times a token, where a Python function would
+    wait for Python's lock each time. The C library's strlen is 0 for "\\0" and 1 for "\\1\\0".
+    """
+    try:
+        libc = ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)
+        return ctypes.cast(libc.strlen, c.ggml_abort_callback)
+    except (OSError, AttributeError):  # then work stops at the next token or batch only
+        return None

@@ -1,0 +1,198 @@
+"""Loads a GGUF file in a process of its own first, because llama.cpp ends it on some files.
+
+llama.cpp checks much of a file by assertions that abort: two tokens of the same text, a list that
+is shorter than another, an array where a number belongs. No check from outside can know them all,
+so the file is really loaded, asked for a token, and its tokenizer run on every byte, where an
+abort hurts nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from modelrouter.exceptions import LocalModelError, ModelFileError
+
+__all__ = ["try_out"]
+
+_SECONDS: Final = 300.0
+_REFUSED: Final = 3
+_NOT_RUN: Final = 4
+
+_PROGRAM: Final = r"""
+import ctypes, json, os, sys
+model_path, n_threads, sys.path[:] = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+try:
+    import llama_cpp.llama_cpp as c
+except BaseException as error:
+    print(error, file=sys.stderr)
+    os._exit(4)
+reasons = []
+@c.llama_log_callback
+def keep(level, text, data):
+    if level == 4:
+        reasons.append(text.decode("utf-8", "replace").strip())
+c.llama_log_set(keep, ctypes.c_void_p(0))
+def must(value, otherwise):
+    if not value:
+        print("; ".join(reasons) or otherwise, file=sys.stderr, flush=True)
+        os._exit(3)
+    return value
+c.llama_backend_init()
+params = c.llama_model_default_params()
+params.n_gpu_layers = 0
+model = must(c.llama_model_load_from_file(os.fsencode(model_path), params), "it cannot be loaded")
+vocab = c.llama_model_get_vocab(model)
+room = (c.llama_token * 4096)()
+def tokenize(data):
+    return c.llama_tokenize(vocab, data, len(data), room, 4096, False, True)
+for byte in range(256):
+    tokenize(bytes([byte]))
+    tokenize(b"a" + bytes([byte]) * 2 + b"b")
+text = "The  cat's 12 hats,\n\n\tand \u00e9\u6f22\u5b57\U0001f389 \u0627\u0644 <s> </s>  !?\r\n"
+count = must(max(tokenize(text.encode()), 0), "its tokenizer knows no text")
+params = c.llama_context_default_params()
+params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = 256, 64, 64, 1
+params.n_threads = params.n_threads_batch = n_threads
+context = must(c.llama_init_from_model(model, params), "it cannot run")
+for tokens in (list(room[:min(count, 8)]), [room[0]]):
+    array = (c.llama_token * len(tokens))(*tokens)
+    must(c.llama_decode(context, c.llama_batch_get_one(array, len(tokens))) == 0, "it cannot run")
+    must(c.llama_get_logits_ith(context, -1), "it generates no text")
+for token in range(c.llama_vocab_n_tokens(vocab)):
+    c.llama_vocab_get_text(vocab, token)
+c.llama_token_to_piece(vocab, room[0], ctypes.create_string_buffer(64), 64, 0, False)
+os._exit(0)
+"""
+
+_SOURCE_PATH: Final = re.compile(r"^\S*[/\\](?=[\w.-]+:\d+: )")
+"""Where on the building machine the asserting source file was."""
+
+_log = logging.getLogger(__name__)
+_verdicts: Final[dict[str, str]] = {}
+"""What this process found wrong with a version of a file; empty text for nothing."""
+
+
+def try_out(path: Path, n_threads: int, cache_dir: Path | None, go_on: Callable[[], bool]) -> None:
+    """Make sure that loading the file does not end this process; quick when it was before.
+
+    Files that ship with this package are not tried.
+
+    Args:
+        path: the file.
+        n_threads: to compute with.
+        cache_dir: where passed trials are remembered; ``None`` for the user's cache directory.
+        go_on: asked ten times a second; ``False`` ends the trial.
+
+    Raises:
+        ModelFileError: llama.cpp refuses the file or dies of it; the message says how.
+        LocalModelError: the trial did not come to an end; another one may.
+    """
+    if path.is_relative_to(_assets()):
+        return
+    version = _version(path)
+    problem = _verdicts.get(version)
+    if problem is None:
+        mark = (cache_dir or _user_cache()) / version
+        problem = "" if mark.exists() else _run(path, n_threads, go_on)
+        _verdicts[version] = problem
+        if not problem:
+            _remember(mark)
+    if problem:
+        raise ModelFileError(f"{path} {problem}", hint="Download or convert it again.")
+
+
+def _remember(mark: Path) -> None:
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as exc:  # the next process tries again
+        _log.debug("A passed trial cannot be remembered: %s", exc)
+
+
+def _run(path: Path, n_threads: int, go_on: Callable[[], bool]) -> str:
+    """What is wrong with the file, empty if nothing is."""
+    if not sys.executable or getattr(sys, "frozen", False):
+        return ""  # packed into one program: there is no Python to start
+    command = [sys.executable, "-S", "-c", _PROGRAM, str(path), str(n_threads)]
+    try:
+        process = subprocess.Popen(
+            [*command, json.dumps(sys.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "GGML_NO_BACKTRACE": "1"},
+        )
+    except OSError as exc:
+        _log.warning("%s is loaded without a trial: %s", path, exc)
+        return ""
+    with process:
+        errors = _wait(process, path, go_on)
+    reason = _SOURCE_PATH.sub("", errors.decode("utf-8", "replace").strip().rpartition("\n")[2])
+    if process.returncode == 0:
+        return ""
+    if process.returncode == _NOT_RUN:  # loading it here will say the same, in its own words
+        _log.warning("%s is loaded without a trial: %s", path, reason)
+        return ""
+    if process.returncode == _REFUSED:
+        return f"is refused by llama.cpp: {reason}."
+    if process.returncode == -getattr(signal, "SIGKILL", 9):
+        raise LocalModelError(
+            f"The system ended the trial of {path}.", hint="It may need more memory than is free."
+        )
+    return f"ends llama.cpp ({_death(process.returncode)}): {reason or 'no reason given'}."
+
+
+def _wait(process: subprocess.Popen[bytes], path: Path, go_on: Callable[[], bool]) -> bytes:
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            return process.communicate(timeout=0.1)[1]
+        except subprocess.TimeoutExpired as exc:
+            if go_on() and time.monotonic() < deadline:
+                continue
+            process.kill()
+            raise LocalModelError(f"The trial of {path} was broken off.") from exc
+
+
+def _death(code: int) -> str:
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"exit code {code:#x}"
+
+
+def _version(path: Path) -> str:
+    """A name for this version of the file under this version of llama.cpp."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        by = version("llama-cpp-python")
+    except PackageNotFoundError:  # a build of one's own
+        by = ""
+    stat = path.stat()
+    text = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{by}\0{_PROGRAM}"
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:32]
+
+
+def _user_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("modelrouter") / "trials"
+
+
+@cache
+def _assets() -> Path:
+    return Path(str(resources.files("modelrouter"))) / "assets"

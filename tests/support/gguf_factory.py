@@ -1,0 +1,218 @@
+"""Makes tiny GGUF files that llama.cpp really loads: random ones, and ones that answer by rule.
+
+A random model answers with random bytes, a different run for each prompt. A chain model follows a
+table from one byte to the next ("a" -> "b" -> "c" -> end), so that its answer is known beforehand.
+Both have a byte-level BPE tokenizer: one token for each byte, a few merges, and the markers of
+:data:`MARKERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+
+MARKERS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
+"""Control tokens; the template below writes a turn as ``<|role|>text``."""
+
+MERGES = ("t h", "th e", "a n", "an d", "Ġ the", "Ġ and", "i n", "Ġ a", "Ġ t", "o u", "e r")
+
+CHAT_TEMPLATE = (
+    "{%- for m in messages -%}"
+    "{%- if m['role'] not in ['system', 'user', 'assistant'] -%}"
+    "{{- raise_exception('unknown role ' + m['role']) -}}"
+    "{%- endif -%}"
+    "{{- '<|' + m['role'] + '|>' + m['content'] -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
+)
+CONTINUE_TEMPLATE = "{{- messages[-1]['content'] -}}"
+"""The last message alone: a chain model goes on from its last byte."""
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+
+def vocabulary() -> list[str]:
+    """Every token's text as the GGUF writes it; a token's index is its id."""
+    bytes_ = list(_byte_texts().values())
+    merged = [merge.replace(" ", "") for merge in MERGES]
+    return [*MARKERS, *bytes_, *merged]
+
+
+def byte_token(byte: int) -> int:
+    """The id of the token that stands for one byte."""
+    return len(MARKERS) + byte
+
+
+END = MARKERS.index("<|end|>")
+
+
+def make_tiny_gguf(
+    path: Path,
+    *,
+    chat_template: str | None = CHAT_TEMPLATE,
+    context_length: int = 512,
+    name: str = "test/tiny",
+    width: int = 64,
+    layers: int = 2,
+    seed: int = 0,
+    ends: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a random llama-architecture model in float32; about 0.5 MB as it is.
+
+    Args:
+        path: where to write it.
+        chat_template: ``None`` leaves it out.
+        context_length: tokens it says it was trained on.
+        name: ``general.name``.
+        width: embedding length, a multiple of 16.
+        layers: number of blocks.
+        seed: of the weights.
+        ends: ``False`` makes a model that never ends its answer by itself.
+        metadata: string and integer entries that replace or add to the file's own.
+    """
+    random = np.random.default_rng(seed)
+    size, hidden = len(vocabulary()), width * 2
+
+    def draw(*shape: int, scale: float) -> npt.NDArray[np.float32]:
+        return (random.standard_normal(shape) * scale).astype(np.float32)
+
+    weights: Weights = {
+        "token_embd.weight": draw(size, width, scale=1.0),
+        "output_norm.weight": np.ones(width, np.float32),
+        "output.weight": draw(size, width, scale=0.6),
+    }
+    for i in range(layers):
+        weights |= {
+            f"blk.{i}.attn_norm.weight": np.ones(width, np.float32),
+            f"blk.{i}.ffn_norm.weight": np.ones(width, np.float32),
+            **{
+                f"blk.{i}.attn_{part}.weight": draw(width, width, scale=1.5 / width**0.5)
+                for part in ("q", "k", "v", "output")
+            },
+            f"blk.{i}.ffn_gate.weight": draw(hidden, width, scale=1.5 / width**0.5),
+            f"blk.{i}.ffn_up.weight": draw(hidden, width, scale=1.5 / width**0.5),
+            f"blk.{i}.ffn_down.weight": draw(width, hidden, scale=1.5 / hidden**0.5),
+        }
+    if not ends:
+        # A zero row has logit 0, and among so many others one is always above it.
+        weights["output.weight"][: len(MARKERS)] = 0.0
+    _write(path, weights, chat_template, context_length, name, layers, 4, metadata or {})
+    return path
+
+
+def make_chain_gguf(
+    path: Path,
+    chain: Mapping[int, int | None],
+    *,
+    chat_template: str | None = CONTINUE_TEMPLATE,
+    context_length: int = 512,
+    name: str = "test/chain",
+) -> Path:
+    """Write a model whose next token depends on the last one alone.
+
+    ``chain`` maps a byte to the byte that follows it, or to ``None`` for the end of the answer; a
+    byte that is not in it follows itself. A token of several bytes counts as its last one.
+    """
+    tokens = vocabulary()
+    size = len(tokens)
+    width = -(-size // 32) * 32
+    # Each token is its own axis, and attention and feed-forward add nothing: what reaches the
+    # output is the last token's axis, which the output matrix turns into the next one's.
+    embedding = np.zeros((size, width), np.float32)
+    embedding[np.arange(size), np.arange(size)] = 1.0
+    output = np.zeros((size, width), np.float32)
+    following = {i: i for i in range(len(MARKERS))}
+    byte_of = {text: byte for byte, text in _byte_texts().items()}
+    for token in range(len(MARKERS), size):
+        last = byte_of[tokens[token][-1]]
+        then = chain.get(last, last)
+        following[token] = END if then is None else byte_token(then)
+    for token, then_token in following.items():
+        output[then_token, token] = 1.0
+    zeros = np.zeros((width, width), np.float32)
+    weights: Weights = {
+        "token_embd.weight": embedding,
+        "output_norm.weight": np.ones(width, np.float32),
+        "output.weight": output,
+        "blk.0.attn_norm.weight": np.ones(width, np.float32),
+        "blk.0.ffn_norm.weight": np.ones(width, np.float32),
+        **{f"blk.0.attn_{part}.weight": zeros for part in ("q", "k", "v", "output")},
+        **{f"blk.0.ffn_{part}.weight": zeros for part in ("gate", "up", "down")},
+    }
+    _write(path, weights, chat_template, context_length, name, 1, 1, {})
+    return path
+
+
+def _write(
+    path: Path,
+    weights: Weights,
+    chat_template: str | None,
+    context_length: int,
+    name: str,
+    layers: int,
+    heads: int,
+    metadata: Mapping[str, Any],
+) -> None:
+    writer = gguf.GGUFWriter(str(path), "llama")
+    width = weights["token_embd.weight"].shape[1]
+    writer.add_name(name)
+    writer.add_context_length(context_length)
+    writer.add_embedding_length(width)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(weights["blk.0.ffn_up.weight"].shape[0])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(width // heads)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(len(vocabulary()))
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    _add_tokenizer(writer)
+    if chat_template is not None:
+        writer.add_chat_template(chat_template)
+    for key, value in metadata.items():
+        for entries in writer.kv_data:
+            entries.pop(key, None)
+        add = writer.add_string if isinstance(value, str) else writer.add_uint32
+        add(key, value)
+    for tensor, values in weights.items():
+        writer.add_tensor(tensor, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter) -> None:
+    tokens = vocabulary()
+    control = len(MARKERS)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(
+        [
+            gguf.TokenType.CONTROL if i < control else gguf.TokenType.NORMAL
+            for i in range(len(tokens))
+        ]
+    )
+    writer.add_token_merges(list(MERGES))
+    writer.add_bos_token_id(END)
+    writer.add_eos_token_id(END)
+    writer.add_pad_token_id(MARKERS.index("<|pad|>"))
+    writer.add_add_bos_token(False)
+    writer.add_add_space_prefix(False)
+
+
+def _byte_texts() -> dict[int, str]:
+    """The visible character by which GPT-2's byte-level BPE writes each byte."""
+    visible = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in visible]
+    texts = {byte: chr(byte) for byte in visible}
+    texts |= {byte: chr(256 + i) for i, byte in enumerate(others)}
+    return {byte: texts[byte] for byte in range(256)}
