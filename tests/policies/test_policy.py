@@ -55,6 +55,18 @@ def test_balanced_prefers_a_free_model_of_like_quality(situation):
     assert decision.model == "small"
 
 
+def test_balanced_takes_the_smallest_model_that_does_it_well(situation):
+    decision = Policy.balanced().decide(
+        situation(
+            prospect("acme/large", 0.99, 0.01),
+            prospect("acme/mini", 0.9, 0.0002),
+            prospect("small", 0.76, 0.0),
+            prospect("smaller", 0.6, 0.0),
+        )
+    )
+    assert [c.model for c in decision.candidates] == ["small", "acme/mini", "smaller", "acme/large"]
+
+
 def test_private_never_lets_a_hosted_model_be_eligible(situation):
     given_ = situation(prospect("acme/large", 0.99), prospect("small", 0.6, 0.0))
     decision = Policy.private().decide(given_)

@@ -72,7 +72,7 @@ class Policy(BaseModel):
 
     @classmethod
     def balanced(cls, **changes: Any) -> Policy:
-        """Quality first, cost counts, latency a little: the default."""
+        """The cheapest and quickest of the models that do it well: the default."""
         return cls.preset("balanced", **changes)
 
     @classmethod

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["HALF_COST_USD", "HALF_LATENCY_S", "Objective"]
 
-HALF_COST_USD: Final = 0.01
+HALF_COST_USD: Final = 0.002
 """The cost at which the cost term reaches one half."""
 
 HALF_LATENCY_S: Final = 5.0
@@ -18,10 +18,13 @@ HALF_LATENCY_S: Final = 5.0
 class Objective(BaseModel):
     """Weights of quality, cost and latency; only their ratios matter.
 
-    utility = (quality * p - cost * c / (c + 0.01 USD) - latency * t / (t + 5 s)) / sum of weights
+        utility = (quality * min(p, enough) - cost * c / (c + 0.002 USD)
+                   - latency * t / (t + 5 s)) / sum of weights
 
     Cost and latency saturate, so that a candidate's utility does not depend on which others there
-    are, and no price however high outweighs quality without bound.
+    are, and no price however high outweighs quality without bound. ``enough`` is the P(quality)
+    beyond which more counts for nothing: with 0.75, the cheapest and quickest of the models that
+    do the task well is best, rather than the strongest.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +32,7 @@ class Objective(BaseModel):
     quality: float = Field(default=0.6, ge=0)
     cost: float = Field(default=0.3, ge=0)
     latency: float = Field(default=0.1, ge=0)
+    enough: float = Field(default=1.0, gt=0, le=1)
 
     @model_validator(mode="after")
     def _some_weight(self) -> Objective:
@@ -39,7 +43,7 @@ class Objective(BaseModel):
     def utility(self, p_quality: float, cost_usd: float, latency_s: float) -> float:
         """Higher is better; between -1 and 1."""
         return (
-            self.quality * p_quality
+            self.quality * min(p_quality, self.enough)
             - self.cost * cost_usd / (cost_usd + HALF_COST_USD)
             - self.latency * latency_s / (latency_s + HALF_LATENCY_S)
         ) / (self.quality + self.cost + self.latency)

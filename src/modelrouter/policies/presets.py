@@ -8,7 +8,7 @@ __all__ = ["PRESETS"]
 
 PRESETS: Final[dict[str, dict[str, Any]]] = {
     "balanced": {
-        "objective": {"quality": 0.6, "cost": 0.3, "latency": 0.1},
+        "objective": {"quality": 0.6, "cost": 0.3, "latency": 0.1, "enough": 0.75},
         "min_quality": 0.5,
     },
     "cheapest": {
