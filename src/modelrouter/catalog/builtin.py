@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 from collections.abc import Mapping
 from importlib import resources
@@ -11,43 +12,68 @@ from typing import Any, Final
 from modelrouter._toml import loads
 from modelrouter.catalog.gguf import GGUFHeader, check
 from modelrouter.catalog.prices import PriceEntry, look_up
+from modelrouter.exceptions import ConfigurationError
 
-__all__ = ["builtin_fields", "bundled_path", "hosted_fields", "local_fields"]
+__all__ = [
+    "builtin_fields",
+    "bundled_path",
+    "card_fields",
+    "hosted_fields",
+    "key_variables",
+    "known_name",
+    "local_fields",
+]
 
-_KEY_VARIABLES: Final = {
-    "openai": "OPENAI_API_KEY",
-    "anthropic": "ANTHROPIC_API_KEY",
-    "gemini": "GEMINI_API_KEY",
-    "mistral": "MISTRAL_API_KEY",
-    "groq": "GROQ_API_KEY",
-    "together_ai": "TOGETHERAI_API_KEY",
-    "deepinfra": "DEEPINFRA_API_KEY",
-    "fireworks_ai": "FIREWORKS_AI_API_KEY",
-    "openrouter": "OPENROUTER_API_KEY",
-    "deepseek": "DEEPSEEK_API_KEY",
-    "xai": "XAI_API_KEY",
-    "cohere": "COHERE_API_KEY",
-    "perplexity": "PERPLEXITYAI_API_KEY",
-}
-_OWN_FIELDS: Final = ("bundled", "file", "not_yet")
+_OWN_FIELDS: Final = ("bundled", "file", "retires")
 """Fields of builtin.toml that are about finding a model, not about the model."""
 
 _SMALL_PARAMETERS: Final = 9_000_000_000
 _UNKNOWN_WINDOW: Final = 8_192
+_LOCAL_WINDOW: Final = 8_192
+"""The most tokens a local model is opened with unless asked: its cache is memory taken at once."""
+
 _FREE: Final = {"input": 0.0, "output": 0.0}
+_TEXT_MODES: Final = ("chat", "completion", "responses")
+_OTHER_MODES: Final = {
+    "embedding": {"modalities_out": ["embedding"], "scope": ["embedding"]},
+    "image_generation": {"modalities_out": ["image"], "scope": ["image_generation"]},
+}
+_ENCODERS: Final = ("bert", "nomic-bert", "jina-bert-v2", "modern-bert", "t5encoder")
+
+
+@functools.cache
+def _tables() -> Mapping[str, Any]:
+    return loads((resources.files("modelrouter") / "catalog" / "builtin.toml").read_text("utf-8"))
 
 
 @functools.cache
 def builtin_fields() -> Mapping[str, Mapping[str, Any]]:
-    """The table of builtin.toml by model name, each family's axes filled in."""
-    text = (resources.files("modelrouter") / "catalog" / "builtin.toml").read_text("utf-8")
-    table = loads(text)
-    axes = table["axes"]
-    models: dict[str, dict[str, Any]] = table["models"]
-    for fields in models.values():
+    """The models of builtin.toml by name; each with its location, axes and terms filled in."""
+    tables = _tables()
+    models: dict[str, dict[str, Any]] = tables["models"]
+    for name, fields in models.items():
         fields.setdefault("location", "hosted")
-        fields.setdefault("axes", axes[fields["families"][0]])
+        fields.setdefault("axes", tables["axes"][fields["families"][0]])
+        if fields["location"] == "hosted":
+            fields.setdefault("licence", _provider(name).get("terms"))
     return models
+
+
+def key_variables(name: str) -> tuple[str, ...]:
+    """The environment variables that may hold the key of a model's provider, best first.
+
+    Empty for a provider that takes no key, or that builtin.toml does not list.
+    """
+    return tuple(_provider(name).get("keys", ()))
+
+
+def _provider(name: str) -> Mapping[str, Any]:
+    provider = name.partition("/")[0]
+    if "/" not in name:
+        entry = look_up(name)
+        provider = entry.provider if entry is not None else ""
+    found: Mapping[str, Any] = _tables()["providers"].get(provider, {})
+    return found
 
 
 def bundled_path(name: str) -> Path | None:
@@ -59,43 +85,57 @@ def bundled_path(name: str) -> Path | None:
 
 
 def hosted_fields(name: str) -> dict[str, Any]:
-    """A hosted model's card fields from builtin.toml and the price file."""
+    """A hosted model's card fields from builtin.toml and the price file.
+
+    Raises:
+        ConfigurationError: the name is empty, or the model is for something that is no task here
+            (speech, moderation, ...).
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigurationError(f"{name!r} is no model name.", hint='Use "provider/model".')
     entry = look_up(name)
-    fields: dict[str, Any] = {
-        "name": name,
+    return {
         "families": ["llm"],
         "location": "hosted",
         "backend": "litellm",
         "general_strength": 0.8,
         "context_window": _UNKNOWN_WINDOW,
-        "api_key_env": key_variable(name),
-        **(_priced(entry) if entry else {}),
+        "api_key_env": next(iter(key_variables(name)), None),
+        "licence": _provider(name).get("terms"),
+        "retired": _retired(name, entry, datetime.date.today()),
+        **(_priced(name, entry) if entry else {}),
         **card_fields(name),
+        "name": name,
     }
-    return fields
 
 
-def local_fields(path: Path) -> dict[str, Any]:
-    """A local model's card fields: from its GGUF's metadata, and builtin.toml if it is known."""
+def local_fields(path: Path, name: str | None = None) -> dict[str, Any]:
+    """A local model's card fields from its GGUF's metadata, and from builtin.toml if it is known.
+
+    A model is known by ``name``, or else by its file's name. An unknown one is called as its file
+    is, without the ending: two quantizations of one model share what the metadata calls it.
+
+    Raises:
+        ModelFileError: see :func:`modelrouter.catalog.gguf.check`.
+    """
     header = check(path)
-    known = known_name(path)
-    name = known or str(header.metadata.get("general.name") or path.stem)
-    trained = header.of_architecture("context_length")
-    window = trained if isinstance(trained, int) and trained > 0 else 2_048
+    known = name if name is not None and _is_local(name) else known_name(path)
     fields: dict[str, Any] = {
         "families": ["slm"] if header.parameters < _SMALL_PARAMETERS else ["llm"],
         "location": "local",
         "backend": "llamacpp",
         "price": _FREE,
         "general_strength": 0.4,
-        "context_window": window,
-        "parameters": header.parameters,
         "licence": _licence(header),
         "speed": estimated_speed(header.file_size),
+        **(_OTHER_MODES["embedding"] if _embeds(header) else {}),
         **(card_fields(known) if known else {}),
-        "name": name,
+        "name": known or path.stem,
         "path": path,
     }
+    fields["context_window"] = _window(header, fields.get("context_window", _LOCAL_WINDOW))
+    if header.parameters and "split.count" not in header.metadata:
+        fields["parameters"] = header.parameters
     return fields
 
 
@@ -127,12 +167,16 @@ def known_name(path: Path) -> str | None:
     return None
 
 
-def key_variable(name: str) -> str | None:
-    """The environment variable that holds the provider's key."""
-    return _KEY_VARIABLES.get(name.partition("/")[0])
+def _is_local(name: str) -> bool:
+    return builtin_fields().get(name, {}).get("location") == "local"
 
 
-def _priced(entry: PriceEntry) -> dict[str, Any]:
+def _priced(name: str, entry: PriceEntry) -> dict[str, Any]:
+    if entry.mode not in _TEXT_MODES and entry.mode not in _OTHER_MODES:
+        raise ConfigurationError(
+            f"{name!r} is for {entry.mode.replace('_', ' ')}, which no task here asks for.",
+            hint="Choose a chat model.",
+        )
     fields: dict[str, Any] = {
         "modalities_in": ["text", "image"] if entry.vision else ["text"],
         "capabilities": [
@@ -140,6 +184,7 @@ def _priced(entry: PriceEntry) -> dict[str, Any]:
             *(["json_schema"] if entry.json_schema else []),
         ],
         "max_output_tokens": entry.max_output_tokens,
+        **_OTHER_MODES.get(entry.mode, {}),
     }
     if entry.context_window is not None:
         fields["context_window"] = entry.context_window
@@ -152,6 +197,26 @@ def _priced(entry: PriceEntry) -> dict[str, Any]:
     return fields
 
 
+def _retired(name: str, entry: PriceEntry | None, today: datetime.date) -> str | None:
+    """The date on which the provider switched the model off, if that day has come."""
+    date = builtin_fields().get(name, {}).get("retires") or (entry.retires if entry else None)
+    try:
+        gone = date is not None and datetime.date.fromisoformat(date) <= today
+    except (TypeError, ValueError):  # the price file is not ours: no date rather than no router
+        return None
+    return date if gone else None
+
+
+def _window(header: GGUFHeader, most: int) -> int:
+    trained = header.whole_number("context_length") or 2_048
+    return min(trained, most)
+
+
+def _embeds(header: GGUFHeader) -> bool:
+    """Whether the file holds an encoder: it makes vectors, no text."""
+    return header.architecture in _ENCODERS or bool(header.whole_number("pooling_type"))
+
+
 def _licence(header: GGUFHeader) -> str | None:
     licence = header.metadata.get("general.license")
-    return str(licence) if licence else None
+    return licence if isinstance(licence, str) and licence else None

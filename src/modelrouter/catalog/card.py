@@ -19,7 +19,8 @@ Capability: TypeAlias = Literal["tools", "json_schema"]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What pydantic says of bad input would quote an api_key given beside it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Axes(_Frozen):
@@ -152,13 +153,17 @@ class ModelCard(_Frozen):
     def local(cls, path: str | Path, **fields: Any) -> ModelCard:
         """A card for a GGUF file, filled from the file's own metadata.
 
+        ``ModelCard.local("files/p2.gguf", name="phi-2")``: a name that the catalog knows brings
+        that model's strengths. The window is at most 8,192 tokens unless ``context_window`` is
+        given, since llama.cpp takes the memory for it at once.
+
         Raises:
             ModelFileError: the file is missing, truncated or no GGUF.
             ConfigurationError: a field is unknown or out of range.
         """
         from modelrouter.catalog.builtin import local_fields
 
-        return cls.of(**{**local_fields(Path(path)), **fields})
+        return cls.of(**{**local_fields(Path(path), fields.get("name")), **fields})
 
     @classmethod
     def of(cls, **fields: Any) -> ModelCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,22 @@ from modelrouter.catalog.builtin import (
     builtin_fields,
     bundled_path,
     card_fields,
+    key_variables,
+    known_name,
 )
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.catalog import Catalog
-from modelrouter.exceptions import ConfigurationError, ModelFileError
+from modelrouter.catalog.gguf import check
+from modelrouter.exceptions import ConfigurationError, ModelFileError, UnknownModelError
 
 __all__ = ["Found", "Unavailable", "discover", "models_directory"]
 
+logger = logging.getLogger("modelrouter")
+
 MODELS_DIR_VARIABLE: Final = "MODELROUTER_MODELS_DIR"
 _BASE_URL_VARIABLES: Final = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
+_TEXT_BACKENDS: Final = ("litellm", "llamacpp", "clip")
+"""The backends of this package; they make text. A plugin's may make anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,10 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The known models, and for those that cannot be asked here, why not (by name)."""
+    """The known models, and for those that cannot be asked here, why not (by name).
+
+    A damaged file in the models directory is in ``unavailable`` without a card.
+    """
 
     catalog: Catalog
     unavailable: Mapping[str, Unavailable]
@@ -51,26 +62,33 @@ def discover(
     in the models directory.
 
     Raises:
-        ConfigurationError: an entry of ``models`` is neither a card, a name nor a path.
+        ConfigurationError: an entry of ``models`` is neither a card, a name nor a path, or two
+            of them have one name.
+        UnknownModelError: an entry is a name that no card has.
         ModelFileError: a GGUF named in ``models`` is missing or damaged.
     """
     unavailable: dict[str, Unavailable] = {}
     if catalog is None:
         catalog = Catalog(builtin_cards())
         catalog = catalog.with_cards(_pulled(models_directory(environ), unavailable))
-    catalog = catalog.with_cards(_card(model) for model in models)
+    catalog = catalog.with_cards(_named(models, catalog))
     for card in catalog:
         missing = _missing(card, environ)
-        if missing is not None:
+        if missing is None:
+            unavailable.pop(card.name, None)
+        else:
             unavailable.setdefault(card.name, missing)
     return Found(Catalog(_with_base_url(card, environ) for card in catalog), unavailable)
 
 
 def models_directory(environ: Mapping[str, str]) -> Path:
-    """Where GGUF files lie: ``$MODELROUTER_MODELS_DIR``, else the user's data directory."""
+    """Where GGUF files lie: ``$MODELROUTER_MODELS_DIR``, else the user's data directory.
+
+    Only the folder itself is looked at, not those inside it.
+    """
     named = environ.get(MODELS_DIR_VARIABLE)
     if named:
-        return Path(named)
+        return Path(named).expanduser()
     from platformdirs import user_data_path
 
     return user_data_path("modelrouter") / "models"
@@ -89,26 +107,65 @@ def builtin_cards() -> tuple[ModelCard, ...]:
 
 
 def _pulled(folder: Path, unavailable: dict[str, Unavailable]) -> list[ModelCard]:
-    cards = []
-    for path in sorted(folder.glob("*.gguf")) if folder.is_dir() else ():
+    """The cards of the folder's GGUF files; the first file of a known model fills its card."""
+    cards: dict[str, ModelCard] = {}
+    for path in _gguf_files(folder):
         try:
-            cards.append(ModelCard.local(path))
+            card = ModelCard.local(path)
+            if card.name in cards:
+                card = card.model_copy(update={"name": path.stem})
+            cards[card.name] = card
         except ModelFileError as error:
-            unavailable[path.stem] = Unavailable(str(error))
-    return cards
+            logger.warning("%s", error)
+            unavailable.setdefault(known_name(path) or path.stem, Unavailable(str(error)))
+    return list(cards.values())
 
 
-def _card(model: object) -> ModelCard:
+def _gguf_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(p for p in folder.iterdir() if p.suffix.lower() == ".gguf")
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        logger.warning("The models directory %s cannot be read: %s.", folder, exc.strerror or exc)
+        return []
+
+
+def _named(models: object, catalog: Catalog) -> list[ModelCard]:
+    """The cards of what the user gave.
+
+    The checks come first: a lone string would otherwise be read letter by letter.
+    """
+    if isinstance(models, (str, Path, ModelCard)) or not isinstance(models, Iterable):
+        raise ConfigurationError(
+            f"models={models!r} is not a list.", hint=f"Write models=[{models!r}]."
+        )
+    cards: dict[str, ModelCard] = {}
+    for model in models:
+        card = _card(model, catalog)
+        if card.name in cards:
+            raise ConfigurationError(
+                f"models: two are called {card.name!r}.",
+                hint='Give one a name of its own: ModelCard.local("FILE.gguf", name="...").',
+            )
+        cards[card.name] = card
+    return list(cards.values())
+
+
+def _card(model: object, catalog: Catalog) -> ModelCard:
     if isinstance(model, ModelCard):
+        if model.backend == "llamacpp" and model.path is not None:
+            check(model.path)
         return model
-    if isinstance(model, Path) or (isinstance(model, str) and model.endswith(".gguf")):
+    if isinstance(model, Path) or (isinstance(model, str) and model.lower().endswith(".gguf")):
         return ModelCard.local(model)
-    if isinstance(model, str) and model:
-        fields = builtin_fields().get(model)
-        if fields is not None and fields["location"] == "local":
-            return ModelCard.of(name=model, path=bundled_path(model), **card_fields(model))
-        if "/" in model:
-            return ModelCard.hosted(model)
+    if isinstance(model, str) and model.strip():
+        try:
+            return catalog.get(model)
+        except UnknownModelError:
+            if "/" not in model:
+                raise
+        return ModelCard.hosted(model)
     raise ConfigurationError(
         f"models: {model!r} is no model.",
         hint='Give a ModelCard, "provider/model", or the path of a .gguf file.',
@@ -123,17 +180,26 @@ def _with_base_url(card: ModelCard, environ: Mapping[str, str]) -> ModelCard:
 
 
 def _missing(card: ModelCard, environ: Mapping[str, str]) -> Unavailable | None:
-    if card.retired is not None:
+    # What the provider switched off, a server of the user's own may still have.
+    if card.retired is not None and card.api_base is None:
         use = f"use {card.successor}" if card.successor else ""
         return Unavailable(f"retired by its provider on {card.retired}", use)
-    if (why := builtin_fields().get(card.name, {}).get("not_yet")) is not None:
-        return Unavailable(why)
+    if card.backend in _TEXT_BACKENDS and "text" not in card.modalities_out:
+        made = " and ".join(sorted(f"{m}s" for m in card.modalities_out))
+        return Unavailable(f"making {made} is not part of this version")
     if card.backend == "llamacpp":
         return _missing_file(card)
+    return _missing_key(card, environ)
+
+
+def _missing_key(card: ModelCard, environ: Mapping[str, str]) -> Unavailable | None:
     # A server that the user named may need no key; the one of a provider does.
     if card.api_key_env is None or card.api_key is not None or card.api_base is not None:
         return None
-    if environ.get(card.api_key_env):
+    variables = key_variables(card.name)
+    if card.api_key_env not in variables:
+        variables = (card.api_key_env,)
+    if any(environ.get(variable, "").strip() for variable in variables):
         return None
     return Unavailable(f"{card.api_key_env} is not set", f"export {card.api_key_env}=...")
 
@@ -142,6 +208,8 @@ def _missing_file(card: ModelCard) -> Unavailable | None:
     if card.path is None:
         call = f'Router(models=[ModelCard.local("FILE.gguf", name="{card.name}")])'
         return Unavailable("no GGUF file of it is named or pulled", call)
-    if not card.path.is_file():
-        return Unavailable(f"{card.path} does not exist")
+    try:
+        check(card.path)
+    except ModelFileError as error:
+        return Unavailable(str(error))
     return None

@@ -47,6 +47,9 @@ _SCALARS: Final = {
 }
 _STRING: Final = 8
 _ARRAY: Final = 9
+_MAX_SIZE: Final = 1 << 27
+"""Of windows and widths; the longest windows of 2026 have some 10 million tokens."""
+
 # ggml tensor type -> (elements a block, bytes a block)
 _BLOCKS: Final = {
     0: (1, 4),
@@ -241,15 +244,17 @@ def _misfits(header: GGUFHeader) -> Iterator[str]:
     """Metadata on which llama.cpp would end the process instead of reporting an error."""
     blocks = header.whole_number("block_count")
     split = "split.count" in header.metadata
-    if blocks is not None and not (0 < blocks and (split or blocks <= len(header.tensors))):
+    if blocks is not None and not (blocks > 0 and (split or blocks <= len(header.tensors))):
         yield f"claims {blocks} blocks with {len(header.tensors)} tensors"
     for key in ("context_length", "embedding_length", "attention.head_count"):
         value = header.whole_number(key)
-        if value is not None and not 0 < value < 1 << 31:
+        if value is not None and not 0 < value <= _MAX_SIZE:
             yield f"says {header.architecture}.{key} = {value}"
-    experts, used = header.whole_number("expert_count"), header.whole_number("expert_used_count")
-    if not 0 <= (used or 0) <= (experts or 0) <= 1024:
-        yield f"claims {used or 0} experts used of {experts or 0}"
+    experts, used = (header.of_architecture(f"expert_{k}count") or 0 for k in ("", "used_"))
+    if isinstance(experts, int) and isinstance(used, int):  # one for each block: llama.cpp's task
+        possible = 0 < used <= experts <= 1024 if experts else used == 0
+        if not possible:
+            yield f"claims {used} experts used of {experts}"
     for key in ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"):
         value = header.of_architecture(key)
         if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
@@ -257,6 +262,8 @@ def _misfits(header: GGUFHeader) -> Iterator[str]:
     scaling = header.of_architecture("rope.scaling.type")
     if isinstance(scaling, str) and scaling not in ("none", "linear", "yarn", "longrope"):
         yield f"says {header.architecture}.rope.scaling.type = {scaling!r}"
+    if header.metadata.get("tokenizer.ggml.model") == "none":
+        yield "has no vocabulary"
     if header.repeated_tokens:
         yield f"has {header.repeated_tokens} tokens twice in its vocabulary"
 
@@ -372,17 +379,17 @@ class _Reader:
 
         It reads each token up to a NUL, and tells empty ones apart by their place.
         """
-        seen: set[bytes] = set()
-        empty = 0
+        data, at, size, length = self.data, self.at, self.size, struct.Struct("<Q").unpack_from
+        tokens: list[bytes] = []
         for _ in range(count):
-            token = self.take(self.scalar("<Q"))
-            if 0 in token:
-                token = token.partition(b"\0")[0]
-            if token:
-                seen.add(token)
-            else:
-                empty += 1
-        self.repeated_tokens = count - empty - len(seen)
+            if (start := at + 8) > size or (at := start + length(data, at)[0]) > size:
+                raise self.short()
+            tokens.append(data[start:at])
+        self.at = at
+        if b"\0" in b"".join(tokens):
+            tokens = [token.partition(b"\0")[0] for token in tokens]
+        tokens = [token for token in tokens if token]
+        self.repeated_tokens = len(tokens) - len(set(tokens))
 
     def text(self) -> str:
         return self.take(self.scalar("<Q")).decode("utf-8", "replace")
