@@ -91,6 +91,10 @@ class TestASoundFile:
         tokens = ["", "", "a", "A", "Ġa", "ab\0c"]
         check(put(LLAMA.with_entry("tokenizer.ggml.tokens", ARRAY, (STRING, tokens))))
 
+    def test_without_attention_passes(self, put: Put) -> None:
+        # As models of the Mamba and RWKV kind state it.
+        check(put(LLAMA.with_entry("llama.attention.head_count", U32, 0)))
+
     def test_that_is_the_first_of_several_parts_passes(self, put: Put) -> None:
         part = LLAMA.with_entry("split.no", U32, 0).with_entry("split.count", U32, 3)
         assert check(put(replace(part, tensors=part.tensors[:1]))).tensors

@@ -246,7 +246,7 @@ def _misfits(header: GGUFHeader) -> Iterator[str]:
     split = "split.count" in header.metadata
     if blocks is not None and not (blocks > 0 and (split or blocks <= len(header.tensors))):
         yield f"claims {blocks} blocks with {len(header.tensors)} tensors"
-    for key in ("context_length", "embedding_length", "attention.head_count"):
+    for key in ("context_length", "embedding_length"):
         value = header.whole_number(key)
         if value is not None and not 0 < value <= _MAX_SIZE:
             yield f"says {header.architecture}.{key} = {value}"
