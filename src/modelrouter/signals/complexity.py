@@ -1,0 +1,76 @@
+"""Complexity: how likely a small model is to fail, from the wording alone.
+
+A plain, documented heuristic: each kind has a base; length, the number of things asked at once, and
+words that ask for derivation or design add to it. It orders tasks; it is no measured frequency.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from modelrouter.task import Kind
+
+__all__ = ["estimate_complexity"]
+
+_HEAD: Final = 2_000
+_TAIL: Final = 1_000
+"""Only the first and last characters are looked at; the length is exact."""
+
+_BASE: Final[dict[Kind, float]] = {
+    "completion": 0.10,
+    "grammar": 0.10,
+    "chat": 0.05,
+    "classification": 0.20,
+    "extraction": 0.25,
+    "embedding": 0.05,
+    "summarization": 0.22,
+    "translation": 0.28,
+    "question_answering": 0.30,
+    "creative_writing": 0.38,
+    "image_understanding": 0.40,
+    "image_generation": 0.40,
+    "code": 0.50,
+    "math": 0.45,
+    "reasoning": 0.55,
+}
+_LENGTH_SHARE: Final = 0.15
+_LONG: Final = 6_000
+"""Characters at which length has added half of its share."""
+
+_HARD: Final = re.compile(
+    r"\b(?:prove|proof|derive|deriv\w+|theorem|lemma|induction|irrational|optimi[sz]e\w*|optimal|"
+    r"asymptotic|complexity|concurren\w+|thread-safe|distributed|architecture|algorithm|refactor|"
+    r"trade-?offs?|rigorous\w*|formal(?:ly)?|step[- ]by[- ]step|multi-?step|analy[sz]e|evaluate|"
+    r"compare|contrast|critique|recommend|justify|integral|differential|eigen\w+|matrix|"
+    r"probability|statistic\w*|strategy|diagnos\w+|legal|contract|quantum|beweise\w*|démontre\w*|"
+    r"demuestra)\b",
+    re.IGNORECASE,
+)
+_STEP: Final = re.compile(r"(?:^|\n)\s*(?:\d+[.)]|[-*•])\s|\b(?:then|also|additionally|finally)\b")
+_CONSTRAINT: Final = re.compile(
+    r"\b(?:must|at least|at most|exactly|no more than|without|only|unless|except|each|every|"
+    r"ensure|make sure|in the style of)\b",
+    re.IGNORECASE,
+)
+_NUMBER: Final = re.compile(r"\d+")
+_FENCE: Final = "```"
+_SIMPLE: Final[frozenset[Kind]] = frozenset({"grammar", "completion", "chat", "embedding"})
+
+
+def estimate_complexity(text: str, kind: Kind) -> float:
+    """0 to 1, from the last user turn's text and kind."""
+    sample = text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
+    score = _BASE[kind] + _LENGTH_SHARE * len(text) / (len(text) + _LONG)
+    if kind in _SIMPLE:
+        # Their text is material to work on: its words say nothing about the work.
+        return min(1.0, score)
+    score += 0.13 * min(3, len(_HARD.findall(sample)))
+    score += 0.03 * min(4, len(_STEP.findall(sample)))
+    score += 0.03 * min(4, len(_CONSTRAINT.findall(sample)))
+    score += 0.04 * min(3, max(0, sample.count("?") - 1))
+    if kind in ("math", "reasoning"):
+        score += 0.02 * min(5, len(_NUMBER.findall(sample)))
+    if _FENCE in sample:
+        score += 0.05
+    return min(1.0, score)
