@@ -1,12 +1,20 @@
 """Signals: what can be read from a task without asking any model."""
 
-from modelrouter.signals.base import ComplexityEstimator, Need, Signals, Tokenizer
+from __future__ import annotations
+
+from modelrouter.signals.base import (
+    LONG_CONTEXT_TOKENS,
+    ComplexityEstimator,
+    Need,
+    Signals,
+    Tokenizer,
+)
 from modelrouter.signals.complexity import estimate_complexity
-from modelrouter.signals.context import estimate_tokens
+from modelrouter.signals.context import count, estimate_tokens
 from modelrouter.signals.kind import detect_kind
 from modelrouter.signals.language import detect_language
 from modelrouter.signals.privacy import find_pii
-from modelrouter.signals.read import read
+from modelrouter.task import Task
 
 __all__ = [
     "ComplexityEstimator",
@@ -20,3 +28,47 @@ __all__ = [
     "find_pii",
     "read",
 ]
+
+
+def read(
+    task: Task,
+    *,
+    complexity: ComplexityEstimator = estimate_complexity,
+    tokenizer: Tokenizer | None = None,
+) -> Signals:
+    """Read a task's signals: pure arithmetic on its text, no I/O.
+
+    Kind, complexity and language are the last user turn's; context and personal data the whole
+    conversation's. ``tokenizer`` counts exactly where one is at hand.
+    """
+    kind, confidence = detect_kind(task)
+    text = task.text
+    context = count(task, kind, tokenizer)
+    whole = text if len(task.messages) == 1 else "\n".join(m.text for m in task.messages)
+    return Signals(
+        kind=kind,
+        kind_confidence=confidence,
+        complexity=complexity(text, kind),
+        prompt_tokens=context.prompt,
+        output_tokens=context.output,
+        token_error=context.error,
+        needs=_needs(task, context.prompt + context.output),
+        language=detect_language(text),
+        pii=find_pii(whole),
+        characters=len(whole),
+        user_turns=task.user_turns,
+        system_tokens=context.system,
+    )
+
+
+def _needs(task: Task, context_tokens: int) -> frozenset[Need]:
+    needs: set[Need] = set()
+    if task.has_images:
+        needs.add("vision")
+    if task.tools:
+        needs.add("tools")
+    if task.response_format is not None and task.response_format.get("type") == "json_schema":
+        needs.add("json_schema")
+    if context_tokens >= LONG_CONTEXT_TOKENS:
+        needs.add("long_context")
+    return frozenset(needs)

@@ -45,7 +45,8 @@ _WORDS: Final[dict[str, frozenset[str]]] = {
     "fr": frozenset(
         "le la les de des du et en un une est que qui dans pour pas au sur ne se plus par ce il je"
         " avec vous son nous mais elle ou si leur y dont cette sont tout lui bien être été fait"
-        " c'est j'ai aux ces mes mon ma sa ses où très bonjour merci hier suivant texte phrase".split()
+        " c'est j'ai aux ces mes mon ma sa ses où très bonjour merci hier suivant texte"
+        " phrase".split()
     ),
     "de": frozenset(
         "der die das und in zu den ist nicht von mit sich des auf für im dem ein eine als auch es"

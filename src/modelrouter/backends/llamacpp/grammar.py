@@ -13,6 +13,9 @@ __all__ = ["grammar_of"]
 _LONGEST_SCHEMA: Final = 100_000
 _MOST_REPEATS: Final = 1_000
 _REPEATS: Final = ("minItems", "maxItems", "minLength", "maxLength")
+# Within a JSON string the converter lets a line end be itself, which JSON does not.
+_ANY_CHARACTER: Final = r'char ::= [^"\\] |'
+_NO_CONTROL_CHARACTER: Final = r'char ::= [^"\\\x7F\x00-\x1F] |'
 
 
 def grammar_of(response_format: Mapping[str, Any] | None, model: str) -> str | None:
