@@ -38,21 +38,23 @@ _LENGTH_SHARE: Final = 0.15
 _LONG: Final = 6_000
 """Characters at which length has added half of its share."""
 
-_HARD: Final = re.compile(
-    r"\b(?:prove|proof|derive|deriv\w+|theorem|lemma|induction|irrational|optimi[sz]e\w*|optimal|"
-    r"asymptotic|complexity|concurren\w+|thread-safe|distributed|architecture|algorithm|refactor|"
-    r"trade-?offs?|rigorous\w*|formal(?:ly)?|step[- ]by[- ]step|multi-?step|analy[sz]e|evaluate|"
-    r"compare|contrast|critique|recommend|justify|integral|differential|eigen\w+|matrix|"
-    r"probability|statistic\w*|strategy|diagnos\w+|legal|contract|quantum|beweise\w*|démontre\w*|"
-    r"demuestra)\b",
-    re.IGNORECASE,
+_WORD: Final = re.compile(r"[a-zé-]+")
+_HARD: Final = frozenset(
+    "prove proves proven proof derive derives derivation derivative theorem lemma induction"
+    " irrational optimize optimise optimization optimisation optimal asymptotic complexity"
+    " concurrent concurrency thread-safe distributed architecture algorithm algorithms refactor"
+    " trade-off trade-offs tradeoff tradeoffs rigorous rigorously formal formally step-by-step"
+    " multi-step multistep analyze analyse analysis evaluate compare contrast critique recommend"
+    " justify integral differential eigenvalue eigenvalues eigenvector matrix probability"
+    " statistics statistical strategy diagnose diagnosis legal contract quantum weigh"
+    " beweise démontre demuestra".split()
 )
-_STEP: Final = re.compile(r"(?:^|\n)\s*(?:\d+[.)]|[-*•])\s|\b(?:then|also|additionally|finally)\b")
-_CONSTRAINT: Final = re.compile(
-    r"\b(?:must|at least|at most|exactly|no more than|without|only|unless|except|each|every|"
-    r"ensure|make sure|in the style of)\b",
-    re.IGNORECASE,
+_HARD_PHRASES: Final = ("step by step",)
+_CONSTRAINTS: Final = frozenset(
+    "must exactly without only unless except each every ensure then also additionally finally"
+    " least most".split()
 )
+_ITEM: Final = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])[ \t]", re.MULTILINE)
 _NUMBER: Final = re.compile(r"\d+")
 _FENCE: Final = "```"
 _SIMPLE: Final[frozenset[Kind]] = frozenset({"grammar", "completion", "chat", "embedding"})
@@ -65,9 +67,13 @@ def estimate_complexity(text: str, kind: Kind) -> float:
     if kind in _SIMPLE:
         # Their text is material to work on: its words say nothing about the work.
         return min(1.0, score)
-    score += 0.13 * min(3, len(_HARD.findall(sample)))
-    score += 0.03 * min(4, len(_STEP.findall(sample)))
-    score += 0.03 * min(4, len(_CONSTRAINT.findall(sample)))
+    lower = sample.lower()
+    words = _WORD.findall(lower)
+    hard = sum(map(_HARD.__contains__, words)) + sum(p in lower for p in _HARD_PHRASES)
+    score += 0.13 * min(3, hard)
+    score += 0.03 * min(6, sum(map(_CONSTRAINTS.__contains__, words)))
+    if "\n" in sample:
+        score += 0.03 * min(4, len(_ITEM.findall(sample)))
     score += 0.04 * min(3, max(0, sample.count("?") - 1))
     if kind in ("math", "reasoning"):
         score += 0.02 * min(5, len(_NUMBER.findall(sample)))

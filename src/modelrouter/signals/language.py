@@ -70,6 +70,10 @@ _WORDS: Final[dict[str, frozenset[str]]] = {
         " gisteren hallo bedankt volgende tekst zin".split()
     ),
 }
+_LANGUAGES_OF: Final[dict[str, tuple[str, ...]]] = {
+    word: tuple(code for code, words in _WORDS.items() if word in words)
+    for word in frozenset().union(*_WORDS.values())
+}
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
 _INSTRUCTION: Final = re.compile(r"^[^\n:]{3,80}:\s+(?=\S)")
 
@@ -107,19 +111,18 @@ def _by_script(sample: str) -> str | None:
 
 
 def _by_words(sample: str) -> str:
-    words = [w.lower() for w in _WORD.findall(sample)]
+    words = _WORD.findall(sample.lower())
     if not words:
         return "und"
-    best, second, winner = 0.0, 0.0, "und"
-    for code, common in _WORDS.items():
-        score = sum(w in common for w in words)
-        if score > best:
-            best, second, winner = score, best, code
-        elif score > second:
-            second = score
+    scores = dict.fromkeys(_WORDS, 0)
+    for word in words:
+        for code in _LANGUAGES_OF.get(word, ()):
+            scores[code] += 1
+    first, second = sorted(scores, key=scores.__getitem__, reverse=True)[:2]
+    best = scores[first]
     if best == 0:
         # Plain ASCII without any common word of another language: English, or too short to tell.
         return "en" if sample.isascii() and len(words) >= 2 else "und"
-    if best == second and winner != "en":
+    if best == scores[second] and "en" not in (first, second):
         return "und"
-    return winner
+    return "en" if best == scores["en"] else first
