@@ -1,42 +1,78 @@
-"""Context tokens: the prompt, estimated or counted, and the answer that is expected."""
+"""Context: how many tokens a task takes, prompt and expected answer, by arithmetic.
+
+A token count without a tokenizer is a weighted count of bytes by class (letters, digits,
+punctuation, spaces, scripts), each class counted by one ``bytes`` operation, so the cost is
+linear and small. The weights were fitted to OpenAI's ``cl100k_base`` and ``o200k_base`` over
+English prose, Python, JavaScript, C, JSON, Markdown and twenty other languages; see
+:data:`ESTIMATE_ERROR`.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from modelrouter.signals.base import Tokenizer
-from modelrouter.task import Kind, Task
+from modelrouter.task import Kind, Message, Task
 
-__all__ = ["ESTIMATE_ERROR", "Context", "count", "estimate_tokens"]
+__all__ = [
+    "ESTIMATE_ERROR",
+    "EXACT_CHARACTERS",
+    "IMAGE_TOKENS",
+    "OTHER_SCRIPTS_ERROR",
+    "Context",
+    "count",
+    "estimate_error",
+    "estimate_tokens",
+]
 
 ESTIMATE_ERROR: Final = 0.25
-"""Relative error that the estimate keeps within on prose and code."""
+"""Relative error of :func:`estimate_tokens` that 95 of 100 passages of 200 to 3,000 characters
+keep within, for English prose, code, JSON and Markdown (the mean error is 0.03 to 0.08)."""
 
-_MESSAGE_TOKENS: Final = 4
-_IMAGE_TOKENS: Final = 765
-_EXACT_UP_TO: Final = 20_000
-_WINDOW: Final = 8_192
-_WINDOWS: Final = 4
-_OUTPUT: Final[dict[Kind, int]] = {
-    "completion": 30,
-    "grammar": 0,
-    "chat": 60,
-    "classification": 12,
-    "extraction": 90,
-    "embedding": 0,
-    "summarization": 120,
-    "translation": 0,
-    "question_answering": 150,
-    "creative_writing": 500,
-    "image_understanding": 150,
-    "image_generation": 0,
-    "code": 400,
-    "math": 350,
-    "reasoning": 450,
-}
-_AS_LONG_AS_THE_TEXT: Final[frozenset[Kind]] = frozenset({"grammar", "translation"})
+OTHER_SCRIPTS_ERROR: Final = 0.55
+"""The same where the text is all in another script. Tokenizers differ there by a factor of two:
+``cl100k_base`` takes more tokens than estimated (Greek, Hebrew, Hindi), ``o200k_base`` fewer."""
+
+IMAGE_TOKENS: Final = 765
+"""Tokens taken for an image: GPT-4o's for 1024 x 1024 pixels in high detail (85 + 4 x 170)."""
+
+EXACT_CHARACTERS: Final = 20_000
+"""Up to this many characters a conversation is counted with a tokenizer where there is one."""
+
+_PER_MESSAGE: Final = 4
+_PER_REPLY: Final = 3
+"""Tokens of the chat format around each message, and before the answer (OpenAI's cookbook)."""
+
+
+def _bytes_between(first: int, last: int) -> bytes:
+    return bytes(range(first, last + 1))
+
+
+_LOWER: Final = _bytes_between(ord("a"), ord("z"))
+_UPPER: Final = _bytes_between(ord("A"), ord("Z"))
+_DIGITS: Final = _bytes_between(ord("0"), ord("9"))
+_PUNCTUATION: Final = bytes(c for c in range(33, 127) if not chr(c).isalnum())
+_ASCII_CLASSES: Final = (
+    (_LOWER, 0.105),
+    (_UPPER, 0.175),
+    (_DIGITS, 0.78),
+    (_PUNCTUATION, 0.74),
+)
+_SPACE, _SPACE_PAIR, _NEWLINE = 0.59, 0.13, 0.52
+# Classes of UTF-8 lead bytes: one for each character.
+_OTHER_CLASSES: Final = (
+    (_bytes_between(0xC2, 0xC9), 2.04),  # Latin letters with diacritics
+    (_bytes_between(0xCE, 0xD4), 0.39),  # Greek, Cyrillic
+    (_bytes_between(0xD5, 0xDF), 0.57),  # Hebrew, Arabic and their neighbours
+    (_bytes_between(0xE0, 0xE1), 0.67),  # the scripts of South and South-East Asia
+    (b"\xe2\xef", 1.0),  # punctuation, symbols, full-width forms
+    (_bytes_between(0xE3, 0xE9), 0.91),  # kana, Chinese characters
+    (_bytes_between(0xEA, 0xEE), 0.77),  # Hangul
+    (_bytes_between(0xF0, 0xF4), 2.5),  # emoji and the rest
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +85,102 @@ class Context:
     error: float
 
 
-def count(task: Task, kind: Kind, tokenizer: Tokenizer | None) -> Context:
-    """Count the task's context; exact with a tokenizer up to 20,000 characters."""
-    size = sum(len(m.text) for m in task.messages)
-    exact = tokenizer is not None and size <= _EXACT_UP_TO
-    of = tokenizer if tokenizer is not None and exact else estimate_tokens
-    prompt = sum(of(m.text) + _MESSAGE_TOKENS for m in task.messages)
-    prompt += _IMAGE_TOKENS * sum(len(m.images) for m in task.messages)
-    if task.tools:
-        prompt += of(json.dumps(task.tools, default=dict))
-    if task.response_format:
-        prompt += of(json.dumps(task.response_format, default=dict))
-    system = of(task.system_text) if task.system_text else 0
-    expected = _OUTPUT[kind]
-    if kind in _AS_LONG_AS_THE_TEXT:
-        expected = of(task.text) + 8
-    output = expected if task.max_tokens is None else min(expected, task.max_tokens)
-    return Context(prompt, system, output, 0.0 if exact else ESTIMATE_ERROR)
-
-
 def estimate_tokens(text: str) -> int:
-    """Tokens of a text for a usual byte-pair vocabulary, from its length and script."""
-    length = len(text)
-    if length <= _WINDOW * _WINDOWS:
-        return _estimate(text)
-    step = (length - _WINDOW) // (_WINDOWS - 1)
-    seen = sum(_estimate(text[i * step : i * step + _WINDOW]) for i in range(_WINDOWS))
-    return round(seen * length / (_WINDOW * _WINDOWS))
-
-
-def _estimate(text: str) -> int:
+    """About how many tokens a text takes; at least 1 unless it is empty."""
     if not text:
         return 0
-    wide = 0 if text.isascii() else len(text.encode("utf-8", "replace")) - len(text)
-    return max(1, round(len(text) / 4.2 + wide * 0.35))
+    data = text.encode("utf-8", "surrogatepass")
+    size = len(data)
+    pairs = data.count(b"  ")
+    total = _SPACE * (data.count(b" ") - 2 * pairs) + _SPACE_PAIR * pairs
+    total += _NEWLINE * data.count(b"\n")
+    for members, weight in _ASCII_CLASSES:
+        total += weight * (size - len(data.translate(None, members)))
+    if len(text) != size:
+        for members, weight in _OTHER_CLASSES:
+            total += weight * (size - len(data.translate(None, members)))
+    return max(1, round(total))
+
+
+def estimate_error(text: str) -> float:
+    """The relative error of :func:`estimate_tokens` on this text."""
+    if text.isascii():
+        return ESTIMATE_ERROR
+    data = text.encode("utf-8", "surrogatepass")
+    others = (len(data) - len(text)) / len(data)  # 0 for English, about 2/3 for Chinese
+    return ESTIMATE_ERROR + (OTHER_SCRIPTS_ERROR - ESTIMATE_ERROR) * min(1.0, 2.0 * others)
+
+
+def count(task: Task, kind: Kind, tokenizer: Tokenizer | None = None) -> Context:
+    """Count a task's prompt, system prompt and expected answer.
+
+    With a tokenizer and at most :data:`EXACT_CHARACTERS` characters the prompt is counted, not
+    estimated; the error is 0.0 then, unless there are images, whose tokens are only a guess.
+    """
+    characters = sum(len(message.text) for message in task.messages)
+    exact = tokenizer is not None and characters <= EXACT_CHARACTERS
+    tokens_of = tokenizer if tokenizer is not None and exact else estimate_tokens
+    prompt = _PER_REPLY
+    system = asked = 0
+    error = 0.0
+    last = task.last_user
+    for message in task.messages:
+        tokens = tokens_of(message.text)
+        prompt += tokens + _PER_MESSAGE + IMAGE_TOKENS * len(message.images)
+        prompt += _call_tokens(message, tokens_of)
+        if message is last:
+            asked = tokens
+        elif message.role in ("system", "developer"):
+            system += tokens
+        if not exact:
+            error = max(error, estimate_error(message.text))
+    if task.tools:
+        prompt += tokens_of(_compact(task.tools))
+    if task.response_format:
+        prompt += tokens_of(_compact(task.response_format))
+    if exact and task.has_images:
+        error = ESTIMATE_ERROR
+    output = _expected_output(kind, last.text, asked)
+    if task.max_tokens is not None:
+        output = min(output, task.max_tokens)
+    return Context(prompt, system, output, error)
+
+
+def _call_tokens(message: Message, tokens_of: Tokenizer) -> int:
+    calls = message.raw.get("tool_calls")
+    return tokens_of(_compact(calls)) if calls else 0
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+# Tokens of an answer: at least, per token of the turn, at most. Orders of magnitude, from what
+# such answers usually take.
+_OUTPUT: Final[dict[Kind, tuple[int, float, int]]] = {
+    "completion": (30, 0.0, 30),
+    "grammar": (8, 1.0, 4_000),
+    "summarization": (60, 0.25, 400),
+    "translation": (10, 1.2, 4_000),
+    "classification": (8, 0.0, 8),
+    "extraction": (40, 0.3, 800),
+    "question_answering": (150, 0.0, 150),
+    "chat": (60, 0.0, 60),
+    "code": (400, 0.5, 2_000),
+    "math": (350, 0.0, 350),
+    "reasoning": (600, 0.0, 600),
+    "creative_writing": (500, 0.0, 500),
+    "image_understanding": (200, 0.0, 200),
+    "image_generation": (0, 0.0, 0),
+    "embedding": (0, 0.0, 0),
+}
+_WORDS_WANTED: Final = re.compile(r"\b(\d{2,5})[ -]words?\b")
+_TOKENS_PER_WORD: Final = 1.35
+_WINDOW: Final = 2_000
+
+
+def _expected_output(kind: Kind, text: str, tokens: int) -> int:
+    least, per_token, most = _OUTPUT[kind]
+    if most and "word" in text[:_WINDOW] and (wanted := _WORDS_WANTED.search(text[:_WINDOW])):
+        return round(int(wanted[1]) * _TOKENS_PER_WORD)
+    return round(min(most, max(least, per_token * tokens)))
