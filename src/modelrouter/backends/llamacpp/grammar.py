@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -12,7 +13,9 @@ __all__ = ["grammar_of"]
 
 _LONGEST_SCHEMA: Final = 100_000
 _MOST_REPEATS: Final = 1_000
+"""Each is a bracket within a bracket; at some 20,000 llama.cpp's parser overflows its stack."""
 _REPEATS: Final = ("minItems", "maxItems", "minLength", "maxLength")
+_QUANTIFIER: Final = re.compile(r"\{(\d*),?(\d*)\}")
 # Within a JSON string the converter lets a line end be itself, which JSON does not.
 _ANY_CHARACTER: Final = r'char ::= [^"\\] |'
 _NO_CONTROL_CHARACTER: Final = r'char ::= [^"\\\x7F\x00-\x1F] |'
@@ -64,24 +67,46 @@ def _schema_grammar(schema: Any, model: str) -> str:
             "the most a grammar is made of.",
             model,
         )
+    for name, value in _entries(schema):
+        _check_entry(name, value, model)
     try:
-        for name, value in _entries(schema):
-            _check_entry(name, value, model)
-        return str(json_schema_to_gbnf(text))
-    except BadRequestError:
-        raise
+        grammar = json_schema_to_gbnf(json.dumps(_with_its_root(schema)))
     except Exception as exc:  # the converter lets KeyError, AssertionError, RecursionError ... out
-        reason = str(exc) or type(exc).__name__
-        raise _refused(f"The JSON schema cannot be turned into a grammar: {reason}", model) from exc
+        reason = f"{type(exc).__name__}: {exc}"
+        raise _refused(
+            f"The JSON schema cannot be turned into a grammar ({reason}).", model
+        ) from exc
+    return str(grammar).replace(_ANY_CHARACTER, _NO_CONTROL_CHARACTER)
+
+
+def _with_its_root(schema: Any) -> Any:
+    """The schema with what its own ``$ref`` refers to in place of it.
+
+    Recursive pydantic models begin with one; the converter does not look beside it.
+    """
+    ref = schema.get("$ref") if isinstance(schema, Mapping) else None
+    if not isinstance(ref, str) or not ref.startswith("#/"):
+        return schema
+    target: Any = schema
+    for name in ref[2:].split("/"):
+        target = target[name]
+    return {**{k: v for k, v in schema.items() if k != "$ref"}, **target}
 
 
 def _check_entry(name: str, value: Any, model: str) -> None:
     if name == "$ref" and isinstance(value, str) and not value.startswith("#"):
         # The converter would fetch it.
         raise _refused(f"The JSON schema refers to {value!r}; only #/... is followed.", model)
-    if name in _REPEATS and isinstance(value, int) and value > _MOST_REPEATS:
-        # Each repetition becomes a rule, and llama.cpp takes a time that grows with their square.
-        raise _refused(f"The JSON schema has {name}={value}; {_MOST_REPEATS} is the most.", model)
+    repeats = [0]
+    if name in _REPEATS and isinstance(value, int):
+        repeats.append(value)
+    elif name == "pattern" and isinstance(value, str):
+        repeats += [int(n) for found in _QUANTIFIER.findall(value) for n in found if n]
+    if max(repeats) > _MOST_REPEATS:  # see _MOST_REPEATS
+        raise _refused(
+            f"The JSON schema has {name} {value!r}; {_MOST_REPEATS} repetitions are the most.",
+            model,
+        )
 
 
 def _entries(schema: Any) -> Iterator[tuple[str, Any]]:
