@@ -38,7 +38,11 @@ _LENGTH_SHARE: Final = 0.15
 _LONG: Final = 6_000
 """Characters at which length has added half of its share."""
 
-_WORD: Final = re.compile(r"[a-zé-]+")
+_NOT_WORDS: Final = {ord(sign): " " for sign in "\n\t.,;:!?()[]{}\"'`*_/"}
+_SHORT: Final = 60
+_ONE_STEP: Final[frozenset[Kind]] = frozenset({"math", "question_answering", "translation"})
+"""Kinds of which a short request without a hard word is one step ("what is 17 * 23?")."""
+
 _HARD: Final = frozenset(
     "prove proves proven proof derive derives derivation derivative theorem lemma induction"
     " irrational optimize optimise optimization optimisation optimal asymptotic complexity"
@@ -68,9 +72,11 @@ def estimate_complexity(text: str, kind: Kind) -> float:
         # Their text is material to work on: its words say nothing about the work.
         return min(1.0, score)
     lower = sample.lower()
-    words = _WORD.findall(lower)
+    words = lower.translate(_NOT_WORDS).split()
     hard = sum(map(_HARD.__contains__, words)) + sum(p in lower for p in _HARD_PHRASES)
     score += 0.13 * min(3, hard)
+    if not hard and len(text) < _SHORT and kind in _ONE_STEP:
+        score -= 0.12
     score += 0.03 * min(6, sum(map(_CONSTRAINTS.__contains__, words)))
     if "\n" in sample:
         score += 0.03 * min(4, len(_ITEM.findall(sample)))
