@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from modelrouter.exceptions import ConfigurationError
 
-__all__ = ["UNSET", "GenerationSettings", "RetryPolicy", "Timeout", "Unset"]
+__all__ = ["UNSET", "Configured", "GenerationSettings", "RetryPolicy", "Timeout", "Unset"]
 
 
 class Unset(enum.Enum):
@@ -82,11 +82,41 @@ class GenerationSettings:
         return {**given, **self.extra}
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Configured(BaseModel):
+    """What a user configures: frozen, and strict about names and values.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the value (but for cards, whose
+            fields may be secret); pydantic's own error is its cause.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    _shows_values: ClassVar[bool] = True
+
+    if not TYPE_CHECKING:  # type checkers take the signature from the fields
+
+        def __init__(self, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as exc:
+                what = type(self).__name__
+                if isinstance(fields.get("name"), str):
+                    what += f" {fields['name']!r}"
+                problem = _first_problem(exc, show_value=self._shows_values)
+                raise ConfigurationError(f"{what}: {problem}") from exc
 
 
-class Timeout(_Frozen):
+def _first_problem(exc: ValidationError, *, show_value: bool) -> str:
+    first = exc.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    named = f"{place}: " if place else ""
+    given = (
+        f" (got {first['input']!r})" if show_value and place and first["type"] != "missing" else ""
+    )
+    return f"{named}{first['msg']}{given}."
+
+
+class Timeout(Configured):
     """Seconds allowed. ``total`` covers the whole call: retries and fallbacks included."""
 
     total: float | None = Field(default=600.0, gt=0)
@@ -107,7 +137,7 @@ class Timeout(_Frozen):
         return cls(total=float(value), attempt=float(value))
 
 
-class RetryPolicy(_Frozen):
+class RetryPolicy(Configured):
     """How often and how patiently one model is asked again before the next one is.
 
     The wait before attempt *n* is ``initial_s * 2**(n-1)``, at most ``max_s``, plus up to

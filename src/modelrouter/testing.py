@@ -105,7 +105,7 @@ class EchoBackend(FunctionBackend):
 
 def example_card(name: str = "test/model", **fields: Any) -> ModelCard:
     """A hosted all-round card on the ``test`` backend; any field may be given."""
-    return ModelCard.of(
+    return ModelCard(
         **{
             "name": name,
             "families": {"llm"},

@@ -12,7 +12,7 @@ BUILTIN = Catalog(builtin_cards())
 
 
 def card(name: str, **fields: object) -> ModelCard:
-    return ModelCard.of(
+    return ModelCard(
         **{
             "name": name,
             "families": ["llm"],

@@ -29,7 +29,7 @@ SIGNALS = Signals(
 
 def card(name: str, **fields: Any) -> ModelCard:
     hosted = "/" in name
-    return ModelCard.of(
+    return ModelCard(
         **{
             "name": name,
             "families": {"llm"} if hosted else {"slm"},

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from modelrouter.exceptions import ConfigurationError
+from modelrouter.config import Configured
 from modelrouter.task import Kind
 
 __all__ = ["Axes", "Capability", "Family", "Location", "Modality", "ModelCard", "Price", "Speed"]
@@ -18,12 +18,7 @@ Modality: TypeAlias = Literal["text", "image", "audio", "embedding"]
 Capability: TypeAlias = Literal["tools", "json_schema"]
 
 
-class _Frozen(BaseModel):
-    # What pydantic says of bad input would quote an api_key given beside it.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class Axes(_Frozen):
+class Axes(Configured):
     """The five axes by which foundation models, LLMs and SLMs are compared, in words."""
 
     scope: str
@@ -33,7 +28,7 @@ class Axes(_Frozen):
     efficiency: str
 
 
-class Price(_Frozen):
+class Price(Configured):
     """USD for each token. ``cached_input`` is the price of a prompt token read from a cache."""
 
     input: float = Field(ge=0)
@@ -50,7 +45,7 @@ class Price(_Frozen):
         )
 
 
-class Speed(_Frozen):
+class Speed(Configured):
     """How fast the model answers, as far as known before it is asked."""
 
     first_token_s: float = Field(default=0.5, ge=0)
@@ -66,7 +61,7 @@ class Speed(_Frozen):
         )
 
 
-class ModelCard(_Frozen):
+class ModelCard(Configured):
     """One model the router may choose.
 
     Attributes:
@@ -95,6 +90,8 @@ class ModelCard(_Frozen):
         path: the GGUF file of a local model.
         api_base, api_key, api_key_env: where and with which key a hosted model is reached.
     """
+
+    _shows_values: ClassVar[bool] = False
 
     name: str = Field(min_length=1)
     families: frozenset[Family] = Field(min_length=1)
@@ -147,7 +144,7 @@ class ModelCard(_Frozen):
         """
         from modelrouter.catalog.builtin import hosted_fields
 
-        return cls.of(**{**hosted_fields(name), **fields, "name": name})
+        return cls(**{**hosted_fields(name), **fields, "name": name})
 
     @classmethod
     def local(cls, path: str | Path, **fields: Any) -> ModelCard:
@@ -163,22 +160,7 @@ class ModelCard(_Frozen):
         """
         from modelrouter.catalog.builtin import local_fields
 
-        return cls.of(**{**local_fields(Path(path), fields.get("name")), **fields})
-
-    @classmethod
-    def of(cls, **fields: Any) -> ModelCard:
-        """The constructor with this package's error in place of pydantic's.
-
-        Raises:
-            ConfigurationError: a field is missing, unknown or out of range.
-        """
-        try:
-            return cls(**fields)
-        except ValidationError as exc:
-            first = exc.errors(include_url=False, include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"]) or "card"
-            name = fields.get("name", "?")
-            raise ConfigurationError(f"Model card {name!r}: {place}: {first['msg']}.") from exc
+        return cls(**{**local_fields(Path(path), fields.get("name")), **fields})
 
     def strength(self, kind: Kind) -> float:
         """P(quality) on a task of that kind at medium complexity; 0.0 outside the scope."""

@@ -102,7 +102,7 @@ def builtin_cards() -> tuple[ModelCard, ...]:
         if fields["location"] == "hosted":
             cards.append(ModelCard.hosted(name))
         else:
-            cards.append(ModelCard.of(name=name, path=bundled_path(name), **card_fields(name)))
+            cards.append(ModelCard(name=name, path=bundled_path(name), **card_fields(name)))
     return tuple(cards)
 
 

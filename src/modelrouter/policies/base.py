@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from modelrouter.config import Configured
 from modelrouter.decision import Candidate, Decision, Reason
 from modelrouter.exceptions import ConfigurationError
 from modelrouter.policies.constraints import capability_obstacles, location_obstacle
 from modelrouter.policies.objective import Objective
 from modelrouter.policies.presets import PRESETS
-from modelrouter.policies.rules import Rule, explain
+from modelrouter.policies.rules import Rule
 from modelrouter.scoring.base import Prospect, Situation
 from modelrouter.signals.base import Signals
 from modelrouter.task import Task
@@ -24,7 +25,7 @@ _CHOSEN: Final = Reason("chosen", "highest utility among those that may do it")
 _FALLBACK: Final = Reason("fallback", "asked if those before it fail")
 
 
-class Policy(BaseModel):
+class Policy(Configured):
     """What is allowed, and what is better.
 
     Attributes:
@@ -37,11 +38,8 @@ class Policy(BaseModel):
         rules: all that match apply; of ``use`` rules the first match counts.
 
     Raises:
-        ConfigurationError: from the class methods; building one directly raises pydantic's own
-            ``ValidationError``, a ``ValueError`` too.
+        ConfigurationError: an unknown field, or a value that it cannot take.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "custom"
     objective: Objective = Objective()
@@ -50,12 +48,6 @@ class Policy(BaseModel):
     max_latency_s: float | None = Field(default=None, gt=0)
     location: Literal["any", "local"] = "any"
     rules: tuple[Rule, ...] = ()
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as exc:
-            raise ConfigurationError(f"Policy: {explain(exc)}") from exc
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Policy:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from modelrouter.config import Configured
 
 __all__ = ["HALF_COST_USD", "HALF_LATENCY_S", "Objective"]
 
@@ -15,7 +17,7 @@ HALF_LATENCY_S: Final = 5.0
 """The latency at which the latency term reaches one half."""
 
 
-class Objective(BaseModel):
+class Objective(Configured):
     """Weights of quality, cost and latency; only their ratios matter.
 
         utility = (quality * min(p, enough) - cost * c / (c + 0.002 USD)
@@ -26,8 +28,6 @@ class Objective(BaseModel):
     beyond which more counts for nothing: with 0.75, the cheapest and quickest of the models that
     do the task well is best, rather than the strongest.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     quality: float = Field(default=0.6, ge=0)
     cost: float = Field(default=0.3, ge=0)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from modelrouter.catalog.card import Family, Location, ModelCard
+from modelrouter.config import Configured
 from modelrouter.exceptions import ConfigurationError
 from modelrouter.signals.base import Need, Signals
 from modelrouter.task import Kind, Task
@@ -27,11 +28,7 @@ Kinds: TypeAlias = Annotated[tuple[Kind, ...], BeforeValidator(_as_tuple)]
 Needs: TypeAlias = Annotated[tuple[Need, ...], BeforeValidator(_as_tuple)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Selector(_Frozen):
+class Selector(Configured):
     """Which cards an action is about; every field that is given must match."""
 
     models: Names = ()
@@ -53,7 +50,7 @@ class Selector(_Frozen):
         return ", ".join(parts)
 
 
-class Condition(_Frozen):
+class Condition(Configured):
     """When a rule applies; every field that is given must hold.
 
     Attributes:
@@ -146,7 +143,7 @@ class Condition(_Frozen):
         return " and ".join(parts) or "always"
 
 
-class Rule(_Frozen):
+class Rule(Configured):
     """One line of a policy: when a condition holds, use, allow only, or avoid some models.
 
     ``Rule.when(kind="grammar").use(tier="slm")``;
@@ -170,21 +167,10 @@ class Rule(_Frozen):
                 f"Rule.when({predicate!r}): expected a function of the task.",
                 hint='Conditions are keywords: Rule.when(kind="grammar").',
             )
-        try:
-            return Condition(predicate=predicate, **conditions)
-        except ValidationError as exc:
-            raise ConfigurationError(f"Rule.when: {explain(exc)}") from exc
+        return Condition(predicate=predicate, **conditions)
 
     def __str__(self) -> str:
         return f"when {self.condition}: {self.action} {self.target}"
-
-
-def explain(exc: ValidationError) -> str:
-    """The first problem of a validation error: field, value and what it should be."""
-    first = exc.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"]) or "value"
-    given = "" if first["type"] == "missing" else f" (got {first['input']!r})"
-    return f"{place}: {first['msg']}{given}."
 
 
 def _rule(
@@ -198,11 +184,8 @@ def _rule(
         raise ConfigurationError(
             f"{action}() names no model.", hint='Give a name, tier="slm" or location="local".'
         )
-    try:
-        target = Selector(models=models, tier=tier, location=location)
-        return Rule(when=condition, action=action, target=target)
-    except ValidationError as exc:
-        raise ConfigurationError(f"{action}(): {explain(exc)}") from exc
+    target = Selector(models=models, tier=tier, location=location)
+    return Rule(when=condition, action=action, target=target)
 
 
 def _contains(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
