@@ -189,7 +189,7 @@ _OUTPUT: Final[dict[Kind, tuple[int, float, int]]] = {
     "image_generation": (0, 0.0, 0),
     "embedding": (0, 0.0, 0),
 }
-_WORDS_WANTED: Final = re.compile(r"\b(\d{2,5})[ -]words?\b")
+_WORDS_WANTED: Final = re.compile(r"[0-9](?<![0-9.,].)[0-9]{1,4}(?=[ -]words?\b)")
 _TOKENS_PER_WORD: Final = 1.35
 _WINDOW: Final = 2_000
 
@@ -197,5 +197,5 @@ _WINDOW: Final = 2_000
 def _expected_output(kind: Kind, text: str, tokens: int) -> int:
     least, per_token, most = _OUTPUT[kind]
     if most and "word" in text[:_WINDOW] and (wanted := _WORDS_WANTED.search(text[:_WINDOW])):
-        return round(int(wanted[1]) * _TOKENS_PER_WORD)
+        return round(int(wanted[0]) * _TOKENS_PER_WORD)
     return round(min(most, max(least, per_token * tokens)))

@@ -182,8 +182,8 @@ _LETTERS: Final = {
     "è": "fr it", "à": "fr it", "ù": "fr it", "ò": "it", "ì": "it", "œ": "fr", "î": "fr",
     "ô": "fr pt", "û": "fr", "ç": "fr pt", "á": "es pt", "í": "es pt", "ó": "es pt", "ú": "es pt",
     "¿": "es", "¡": "es", "å": "und", "ø": "und", "æ": "und", "ł": "und", "ą": "und", "ę": "und",
-    "ś": "und", "ż": "und", "ğ": "und", "ş": "und", "\u0131": "und", "ř": "und", "ě": "und", "ů": "und",
-    "č": "und", "ž": "und", "ý": "und", "ő": "und", "ű": "und", "ț": "und", "ă": "und",
+    "ś": "und", "ż": "und", "ğ": "und", "ş": "und", "\u0131": "und", "ř": "und", "ě": "und",
+    "ů": "und", "č": "und", "ž": "und", "ý": "und", "ő": "und", "ű": "und", "ț": "und", "ă": "und",
 }  # fmt: skip
 
 

@@ -38,15 +38,25 @@ _SQL: Final = re.compile(
     r"\bgroup by\b|\blimit \d|;)|\bselect \*"
 )
 _LATEX: Final = re.compile(r"\$(?! )[^$\n]*[^$\n ]\$(?!\w)|\\\[")
-_FORMULA: Final = re.compile(
-    r"\d\s*[+*\u00d7÷^=]\s*[\d(]|\d\s+[-/]\s+\d|\d\s?% (?:of|off|de|von)\b|\b[a-z]\s*=\s*-?\d|"
-    r"\d[a-z]\s*[-+=]|[a-z]\^|\b[a-z] [-+*/] [a-z\d]\b|\\(?:frac|sum|int|sqrt|begin|lim|cdot)|"
-    r"\$[^$\n]+\$|\b[fgh]\([a-z\d]\)|\b(?:sin|cos|tan|log|ln)\(|[∑∫√π]|\)\s*/\s*\("
+_OPERATOR: Final = re.compile(
+    r"[=+*^\u00d7÷](?:(?<=[\d)].)|(?<=[\d)] .)|(?<=\b[a-z].)|(?<=\b[a-z] .)) ?"
+    r"(?:-?\d|[(\\]|[a-z]\b|[a-z][\^(])"
 )
-_FORMULA_SIGNS: Final = (
-    "=", "+", "^", "*", "%", "$", "\\", " - ", " / ", ")/(", "\u00d7", "÷", "√", "∑", "∫", "π",
-    "sin(", "log(", "f(",
-)  # fmt: skip
+_SPACED_OPERATOR: Final = re.compile(r"[-/](?:(?<=\d .)|(?<=\b[a-z] .)) (?:\d|[a-z]\b)")
+_FORMULAS: Final = (
+    *((sign, _OPERATOR) for sign in "=+*^\u00d7÷"),
+    (" - ", _SPACED_OPERATOR),
+    (" / ", _SPACED_OPERATOR),
+    ("%", re.compile(r"%(?<=\d.) (?:of|off|de|von)\b")),
+    ("% of", re.compile(r"% of(?<=\d % of)")),
+    ("\\", re.compile(r"\\(?:frac|sum|int|sqrt|begin|lim|cdot|times|angle|[a-z]+\{)")),
+    ("$", re.compile(r"\$(?![ \d.,]+[^$]*$)[^$\n]+\$")),
+    (")", re.compile(r"\)\s?/\s?\(")),
+    ("(", re.compile(r"\((?:(?<=\b[fgh]\()[a-z\d]\)|(?<=\b(?:sin|cos|tan|log)\()|(?<=\bln\())")),
+    *((sign, re.compile(sign)) for sign in "∑∫√π"),
+)
+"""A sign that is quick to look for, and what must stand around it."""
+
 _COUNT_ASKED: Final = tuple(
     (sign, re.compile(pattern))
     for sign, pattern in (
@@ -65,7 +75,7 @@ _COUNT_ASKED: Final = tuple(
 """A substring that is quick to look for, and the whole question."""
 
 # Four figures that may be a year are left out.
-_FIGURES: Final = re.compile(r"(?<![\w.,])(?!(?:1[0-9]|20)\d\d\b)\d+(?:[.,]\d+)*")
+_FIGURES: Final = re.compile(r"[0-9](?<![\w.,].)(?!(?<=1)\d{3}\b|(?<=2)0\d\d\b)\d*(?:[.,]\d+)*")
 _NUMERALS: Final = words(
     "two three four five six seven eight nine ten eleven twelve twenty thirty fifty hundred twice"
     " half dozen double triple third quarter"
@@ -141,11 +151,8 @@ def _translate_code(scores: Scores, lowered: str) -> None:
 
 
 def _add_math(scores: Scores, lowered: str) -> None:
-    for sign in _FORMULA_SIGNS:
-        if sign in lowered:
-            if _FORMULA.search(lowered):
-                add(scores, "math", 2.2)
-            break
+    if any(sign in lowered and formula.search(lowered) for sign, formula in _FORMULAS):
+        add(scores, "math", 2.2)
     if scores.get("reasoning", 0.0) >= DECISIVE:
         return
     for sign, asked in _COUNT_ASKED:
