@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any, Final, Literal, cast
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from modelrouter.config import Configured
 from modelrouter.decision import Candidate, Decision, Reason
@@ -47,7 +47,7 @@ class Policy(Configured):
     max_cost_usd: float | None = Field(default=None, ge=0)
     max_latency_s: float | None = Field(default=None, gt=0)
     location: Literal["any", "local"] = "any"
-    rules: tuple[Rule, ...] = ()
+    rules: Annotated[Sequence[Rule], AfterValidator(tuple)] = ()
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Policy:
