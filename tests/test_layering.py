@@ -38,9 +38,8 @@ ORDER = (
     "cli",
 )
 
-# Parts whose modules are leaves beside each other. Of its own part a leaf may import only the first
-# of these; the second puts the leaves together.
-LEAVES = {"signals": ("base", "read"), "backends": ("base", None)}
+# Parts whose modules are leaves beside each other: each may import only this one of its own part.
+LEAVES = {"signals": "base", "backends": "base"}
 
 # Libraries that take long to import: never at a module's top, and only in these modules.
 HEAVY = {
@@ -149,7 +148,6 @@ def test_a_module_imports_only_from_above(importer: str) -> None:
 @pytest.mark.parametrize("folder", sorted(LEAVES))
 def test_leaf_siblings_do_not_import_each_other(folder: str) -> None:
     inside = f"{PACKAGE}.{folder}."
-    shared, joint = LEAVES[folder]
 
     def leaf(module: str) -> str | None:
         """`_hosted_errors` is a part of the leaf `hosted`, a folder is one leaf."""
@@ -163,8 +161,7 @@ def test_leaf_siblings_do_not_import_each_other(folder: str) -> None:
         if (one := leaf(found.importer)) is not None
         and (target := resolved(found.imported)) is not None
         and (other := leaf(target)) is not None
-        and other not in (one, shared)
-        and one != joint
+        and other not in (one, LEAVES[folder])
     ]
     assert sideways == []
 
