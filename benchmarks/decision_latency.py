@@ -3,10 +3,11 @@
     python benchmarks/decision_latency.py [--repeats 30]
 
 One process; the contenders take turns repeat by repeat, and the thread's own CPU time is taken
-(all of them are arithmetic), so that whatever else the machine does falls on all alike. Printed is
-the median time of one call and how many of ours fit into one of the peer's. Texts: a product description (250 characters), English prose with dates and figures
-(5 KB, 500 KB). The peer's call is ``ComplexityRouter.classify`` with its defaults (rules, no
-model); ours are ``signals.read`` (kind, complexity, tokens, needs, language, personal data) and
+(all of them are arithmetic), so that whatever else the machine does falls on all alike. Printed
+are the median time of one call and how many of ours fit into one of the peer's. Texts: a request
+for a product description (250 characters), English prose with dates and figures (5 KB, 500 KB).
+The peer's call is ``ComplexityRouter.classify`` with its defaults (rules, no model); ours are
+``signals.read`` (kind, complexity, tokens, needs, language, personal data) and
 ``Router.consider`` (signals, scores for every known card, policy, ordered candidates).
 """
 

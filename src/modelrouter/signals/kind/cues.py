@@ -121,7 +121,8 @@ _TABLE: Final[tuple[tuple[Role, Kind, float, str], ...]] = (
         simplify * text, simplify * sentence, simplify * paragraph, simplify * passage, simplify *
         article, simplify * document, simplify * letter"""),
     ("noun", "summarization", 3.0, """
-        summary, summaries, synopsis, gist, overview, tldr, abstract, key points, main points,
+        summary, summaries, paragraph summary, sentence summary, synopsis, gist, overview, tldr,
+        abstract, key points, main points,
         main ideas, main idea, key takeaways, takeaways, key ideas, key findings, bullet points,
         highlights, résumé, hauptpunkte, kernaussagen, wichtigsten punkte, puntos principales,
         ideas principales, points clés, idée principale, recap, précis"""),

@@ -309,11 +309,11 @@ def _weigh_clause(tokens: list[str], mood: _Mood, weight: float, scores: Scores)
     for at, token in enumerate(tokens):
         if at < skip:
             continue
+        if first is not None and token in _NARROWERS:
+            narrow = 0.4
         entry = BY_FIRST_WORD.get(token)
         if entry is None:
-            if first is not None and token in _NARROWERS:
-                narrow = 0.4
-            elif token in LANGUAGES and not LANGUAGE_LINKS.isdisjoint(tokens[max(0, at - 2) : at]):
+            if token in LANGUAGES and not LANGUAGE_LINKS.isdisjoint(tokens[max(0, at - 2) : at]):
                 add(found, "translation", _towards_language(at, mood) * later)
             continue
         if not entry.others and (at == last or tokens[at + 1] not in entry.by_second):
@@ -327,15 +327,15 @@ def _weigh_clause(tokens: list[str], mood: _Mood, weight: float, scores: Scores)
             continue
         skip = end
         amount *= narrow
-        if first is not None and kind != first:
-            if later < 0.5 or (cue.role != "phrase" and kind != "embedding"):
-                amount *= later
-        elif kind in found:
-            amount *= 0.35
-        add(found, kind, amount)
         if first is None and amount > 2.2 and cue.role not in ("phrase", "social"):
             first = kind
             later = 0.5 if cue.role == "verb" else 0.3
+        elif first not in (None, kind) and (
+            later < 0.5 or (cue.role != "phrase" and kind != "embedding")
+        ):
+            amount *= later
+        before = found.get(kind, 0.0)
+        found[kind] = max(before, amount) + 0.35 * min(before, amount)
     for kind, amount in found.items():
         add(scores, kind, amount * weight)
     return max(found.values(), default=0.0)

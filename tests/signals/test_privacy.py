@@ -1,0 +1,147 @@
+"""Personal data: what is found, what is not mistaken for it, and that the whole text is read."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelrouter.signals import find_pii
+from modelrouter.signals.privacy import PII_KINDS
+
+FOUND = {
+    "email": [
+        "write to ann.b+c@example.co.uk.",
+        "ANN@EXAMPLE.COM",
+        "josé@correo.es",
+        "<bob@x-y.io>",
+    ],
+    "phone": [
+        "call +44 20 7946 0958",
+        "+1 (415) 555-2671",
+        "+49 (0)30 901820",
+        "415-555-2671",
+        "(415) 555-2671",
+        "1-800-555-0199 now",
+        "415.555.2671",
+        "ring me on 0161 496 0000 after six",
+        "06 12 34 56 78",
+        "My phone: 555-0134",
+        "Call 555-0134 before noon",
+        "my number is 415 555 2671",
+        "089/1234567",
+        "phone number 07911123456",
+        "tel:+14155552671",
+    ],
+    "credit_card": [
+        "4111 1111 1111 1111",
+        "card 4111111111111111 exp",
+        "5500-0000-0000-0004",
+        "3782 822463 10005",
+        "6011111111111117",
+    ],
+    "iban": [
+        "DE89 3704 0044 0532 0130 00",
+        "GB29NWBK60161331926819",
+        "pay to FR14 2004 1010 0505 0001 3M02 606 PLEASE",
+        "NL91ABNA0417164300.",
+    ],
+    "us_ssn": ["SSN 123-45-6789", "078-05-1120."],
+    "ip_address": ["from 203.0.113.45:8080", "192.168.10.24", "2001:db8:85a3::8a2e:370:7334"],
+    "api_key": [
+        "sk-proj-abc123DEF456ghi789JKL",
+        "AKIAIOSFODNN7EXAMPLE",
+        "ghp_" + "a1B2" * 9,
+        "hf_" + "a1B2c" * 7,
+        "-----BEGIN RSA PRIVATE KEY-----",
+    ],
+}
+NOT_PERSONAL = [
+    "Please write a short product description for our new bamboo toothbrush.",
+    "order 12345678",
+    "Order #112-1234567-1234567",
+    "on 2024-05-14 at 10:30:45",
+    "14-05-2024",
+    "14/05/2024 10:30",
+    "version 1.2.3.4 and v10.20.30.40",
+    "ISBN 978-3-16-148410-0",
+    "ISBN-10 0-306-40615-2",
+    "costs $1,234,567.89",
+    "the years 1914 1918 1939 1945",
+    "pi is 3.14159265358979",
+    "12 + 45 - 8",
+    "100 200 300 4000",
+    "IDs 4111 1111 1111 1112",
+    "icon@2x.png",
+    "git@github.com:me/x.git",
+    '@app.route("/x")',
+    "std::vector<int>::iterator",
+    "00:1A:2B:3C:4D:5E",
+    "DE12 3456",
+    "UUID 123e4567-e89b-12d3-a456-426614174000",
+    "invoice no 123-456-7890",
+    "call the function 10000000 times",
+    "the phone costs 1200000 won",
+    "x=0 10 20 30",
+    "task-sk-learn-abcdefghijklmnopqrstuvwxyz",
+]
+FILLER = "The harbour handled 13.4 million containers in 2024, at a cost of 1,200 euros each. "
+
+
+@pytest.mark.parametrize(("kind", "text"), [(k, t) for k, texts in FOUND.items() for t in texts])
+def test_finds_each_kind_and_no_other(kind: str, text: str) -> None:
+    assert find_pii(text) == (kind,)
+
+
+@pytest.mark.parametrize("text", NOT_PERSONAL)
+def test_ordinary_numbers_are_not_personal(text: str) -> None:
+    assert find_pii(text) == ()
+
+
+@pytest.mark.parametrize("kind", PII_KINDS)
+@pytest.mark.parametrize("place", [0, 1_234, 5_999])
+def test_a_long_text_hides_nothing(kind: str, place: int) -> None:
+    filler = FILLER * 6_000
+    at = place * len(FILLER)
+    assert find_pii(f"{filler[:at]} {FOUND[kind][0]} {filler[at:]}") == (kind,)
+
+
+def test_several_kinds_come_in_a_fixed_order() -> None:
+    text = " or ".join(texts[0] for texts in reversed(FOUND.values()))
+    assert find_pii(text) == PII_KINDS
+
+
+@given(st.text())
+def test_any_text_is_read(text: str) -> None:
+    assert set(find_pii(text)) <= set(PII_KINDS)
+
+
+@given(
+    st.text(alphabet=" \n.,;:!?abcdefghij", max_size=80),
+    st.sampled_from([(k, t) for k, texts in FOUND.items() for t in texts]),
+    st.text(alphabet=" \n,;!?abcdefghij", max_size=80),
+)
+def test_words_around_it_do_not_hide_it(before: str, found: tuple[str, str], after: str) -> None:
+    kind, text = found
+    assert kind in find_pii(f"{before} {text} {after}")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["1", "1 ", "0 ", "(1", "+1", "1.", "1-", "123-", "a@", "@a.", "4111 ", "AB12 ", ":1", "sk-1",
+     "1:2", "0 12 ", "_1", "eyJ1", "(123) ", "00 "],
+)  # fmt: skip
+def test_time_grows_with_length_and_no_faster(piece: str) -> None:
+    def seconds(size: int) -> float:
+        text = (piece * (size // len(piece) + 1))[:size]
+        best = float("inf")
+        for _ in range(3):
+            start = time.thread_time()
+            find_pii(text)
+            best = min(best, time.thread_time() - start)
+        return best
+
+    # Eight times the text: eight times the time when linear, sixty-four when quadratic.
+    assert seconds(80_000) < 30 * seconds(10_000) + 0.005
