@@ -118,13 +118,13 @@ class LlamaCppBackend:
         LocalModelError; ask for it anew rather than keep it.
         """
         worker = self._workers.get(_key(card.path)) if card.path is not None else None
-        model = worker.model if worker is not None else None
-        if model is None:
+        if worker is None or worker.model is None:
             return None
-        held = weakref.ref(model)
 
         def count(text: str) -> int:
-            model = held()
+            # Held while counting, so that it is not freed; asked for anew each time, so that
+            # closing is not put off by callers who take turns at holding it.
+            model = worker.model
             if model is None:
                 raise LocalModelError(f"{card.name} is not loaded any more.", model=card.name)
             return model.count(text)

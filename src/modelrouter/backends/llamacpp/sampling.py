@@ -233,18 +233,18 @@ class Sampler:
         if options.temperature <= 0:
             return int(scores.argmax())
         if 0 < options.top_k < len(scores):
-            likeliest = np.argpartition(scores, -options.top_k)[-options.top_k :]
+            tokens = np.sort(np.argpartition(scores, -options.top_k)[-options.top_k :])
         else:
-            likeliest = np.arange(len(scores))
-        # By score and then by id: the same order, and so the same draw, on every machine.
-        likeliest = likeliest[np.lexsort((likeliest, -scores[likeliest]))]
-        chosen = scores[likeliest].astype(np.float64)
-        chosen -= chosen[0]
+            tokens = np.arange(len(scores))
+        chosen = scores[tokens].astype(np.float64)
+        chosen -= chosen.max()
         shares = np.exp(chosen)
-        before = (np.cumsum(shares) - shares) / shares.sum()
-        keep = (before < options.top_p) & (shares >= options.min_p)
-        keep[0] = True
-        chosen, likeliest = chosen[keep], likeliest[keep]
+        keep = shares >= options.min_p
+        if options.top_p < 1.0:
+            order = np.argsort(-chosen, kind="stable")
+            before = (np.cumsum(shares[order]) - shares[order]) / shares.sum()
+            keep[order[1:]] &= before[1:] < options.top_p  # the likeliest always stays
+        chosen, tokens = chosen[keep], tokens[keep]
         cumulative = np.cumsum(np.exp(chosen / options.temperature))
         at = np.searchsorted(cumulative, self._random.random() * cumulative[-1], side="right")
-        return int(likeliest[min(int(at), len(likeliest) - 1)])
+        return int(tokens[min(int(at), len(tokens) - 1)])
