@@ -13,8 +13,8 @@ from modelrouter.task import Kind
 
 __all__ = ["estimate_complexity"]
 
-_HEAD: Final = 2_000
-_TAIL: Final = 1_000
+_HEAD: Final = 1_200
+_TAIL: Final = 600
 """Only the first and last characters are looked at; the length is exact."""
 
 _BASE: Final[dict[Kind, float]] = {
@@ -73,11 +73,11 @@ def estimate_complexity(text: str, kind: Kind) -> float:
         return min(1.0, score)
     lower = sample.lower()
     words = lower.translate(_NOT_WORDS).split()
-    hard = sum(map(_HARD.__contains__, words)) + sum(p in lower for p in _HARD_PHRASES)
+    hard = _count(words, _HARD) + sum(phrase in lower for phrase in _HARD_PHRASES)
     score += 0.13 * min(3, hard)
     if not hard and len(text) < _SHORT and kind in _ONE_STEP:
         score -= 0.12
-    score += 0.03 * min(6, sum(map(_CONSTRAINTS.__contains__, words)))
+    score += 0.03 * min(6, _count(words, _CONSTRAINTS))
     if "\n" in sample:
         score += 0.03 * min(4, len(_ITEM.findall(sample)))
     score += 0.04 * min(3, max(0, sample.count("?") - 1))
@@ -86,3 +86,8 @@ def estimate_complexity(text: str, kind: Kind) -> float:
     if _FENCE in sample:
         score += 0.05
     return min(1.0, score)
+
+
+def _count(words: list[str], members: frozenset[str]) -> int:
+    # Most requests have none: asking that first is several times faster than counting.
+    return 0 if members.isdisjoint(words) else sum(map(members.__contains__, words))

@@ -203,6 +203,8 @@ def _weights() -> dict[str, dict[str, float]]:
 
 
 _WEIGHTS: Final = _weights()
+_ENGLISH_ONLY: Final = {w: codes["en"] for w, codes in _WEIGHTS.items() if list(codes) == ["en"]}
+_SHARED: Final = {w: tuple(c.items()) for w, c in _WEIGHTS.items() if w not in _ENGLISH_ONLY}
 _ELISION: Final = re.compile(r"\b(?:[ldjcns]|qu)'[a-zàâéèêîôû]{2}")
 _ENGLISH_ENDINGS: Final = ("ing", "ness", "ght", "ould", "tion", "ly", "ed", "ck", "sh", "th", "ee")
 
@@ -210,13 +212,16 @@ _ENGLISH_ENDINGS: Final = ("ing", "ness", "ght", "ould", "tion", "ly", "ed", "ck
 def _by_words(sample: str) -> str:
     lowered = sample.lower()
     words = lowered.translate(_NOT_WORDS).split()
+    english = 0.0
     votes = {"en": 0.0}  # first, so that it wins a draw
     hits = words if sample.isascii() else [*words, *(c for c in lowered if c in _LETTERS)]
     for word in hits:
-        weights = _WEIGHTS.get(word)
-        if weights:
-            for code, weight in weights.items():
+        if word in _ENGLISH_ONLY:
+            english += _ENGLISH_ONLY[word]
+        elif word in _SHARED:
+            for code, weight in _SHARED[word]:
                 votes[code] = votes.get(code, 0.0) + weight
+    votes["en"] += english
     if "'" in lowered:
         votes["fr"] = votes.get("fr", 0.0) + 0.7 * len(_ELISION.findall(lowered))
     if any(votes.values()):

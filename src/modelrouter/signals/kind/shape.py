@@ -156,14 +156,14 @@ def _add_math(scores: Scores, lowered: str) -> None:
     if scores.get("reasoning", 0.0) >= DECISIVE:
         return
     for sign, asked in _COUNT_ASKED:
-        if sign in lowered and asked.search(lowered) and _numbers(lowered) >= 2:
+        if sign in lowered and asked.search(lowered) and _has_two_numbers(lowered):
             add(scores, "math", 2.4)
             return
 
 
-def _numbers(lowered: str) -> int:
-    """How many numbers there are, in figures or words."""
-    return len(_FIGURES.findall(lowered)) + sum(word in _NUMERALS for word in lowered.split())
+def _has_two_numbers(lowered: str) -> bool:
+    figures = len(_FIGURES.findall(lowered))
+    return figures > 1 or figures + sum(map(_NUMERALS.__contains__, lowered.split())) > 1
 
 
 def _is_unfinished(raw: str, words: int) -> bool:
