@@ -189,6 +189,9 @@ _TABLE: Final[tuple[tuple[Role, Kind, float, str], ...]] = (
         contained in the text, named entities, named entity, key value pairs, into a table, into
         json, into a json, into structured, as json, with columns, json object with, fill this
         schema, fill in this schema, matches this schema, according to this schema, every person,
+        every company, every name, every date, every place, every city, every country,
+        every number, every price, every email, list * mentioned, find * mentioned,
+        give * mentioned, name * mentioned,
         all names, all dates, all numbers, all the numbers, all the names, all the dates, all
         email, all emails, all urls, all the urls, every url, all links, all the prices, all
         prices, all verbs, all nouns, all adjectives, all company, all companies, all people, all
@@ -389,6 +392,9 @@ _TABLE: Final[tuple[tuple[Role, Kind, float, str], ...]] = (
         märchen, lied, brief, rede, witz, aufsatz, poesia, storia, racconto, canzone, lettera,
         verhaal, gedichten, testimonial, outro, intro, villanelle, parody, satire, fan fiction,
         fanfiction, diary entry, journal entry"""),
+    ("phrase", "creative_writing", 2.4, """
+        more professional, more formal, more polite, more persuasive, more friendly, friendlier,
+        more casual, sound better, sound more"""),
     ("phrase", "creative_writing", 2.8, """
         in the style of, tell me a story, tell us a story, tell me a joke, tell a joke, tell me
         another joke, cuéntame un chiste, cuéntame un cuento, cuéntame una historia, raconte moi

@@ -48,7 +48,7 @@ def detect_kind(task: Task) -> tuple[Kind, float]:
     if top <= 0.0:
         return kind, 0.3
     rest = sum(scores.values()) - top
-    return kind, min(0.98, top / (top + 0.6 * rest + 0.5))
+    return kind, min(0.98, top / (top + 0.6 * rest + 0.9 / (1.0 + top)))
 
 
 def _best(scores: Scores) -> Kind:
