@@ -236,6 +236,22 @@ async def test_awaiting_too_long_is_a_timeout_too(backend, models):
     assert got
 
 
+def test_work_that_was_broken_off_leaves_no_trace_in_later_answers(backend, models):
+    long = PROMPT_THAT_TAKES_LONG
+    requests = [
+        ask(models.endless, text, max_tokens=40, temperature=0.7, seed=5)
+        for text in ("Tell me.", long[:800], long[:2_500] + "!")
+    ]
+    before = [backend.complete(request).text for request in requests]
+    for text in (long, "Tell me.", long[:2_500]):
+        with pytest.raises(BackendTimeoutError):
+            backend.complete(ask(models.endless, text, max_tokens=10_000, timeout_s=0.1))
+        stream = backend.stream(ask(models.endless, "?", max_tokens=5_000))
+        next(stream)
+        stream.close()
+        assert [backend.complete(request).text for request in requests] == before
+
+
 def test_time_spent_waiting_in_line_counts(backend, models):
     busy = backend.stream(ask(models.endless, "?", max_tokens=15_000))
     next(busy)

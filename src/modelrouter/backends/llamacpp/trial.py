@@ -35,6 +35,11 @@ _PROGRAM: Final = r"""
 import ctypes, json, os, sys
 model_path, n_threads, sys.path[:] = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an abort leaves no file behind
+except Exception:
+    pass
+try:
     import llama_cpp.llama_cpp as c
 except BaseException as error:
     print(error, file=sys.stderr)
@@ -126,7 +131,7 @@ def _run(path: Path, n_threads: int, go_on: Callable[[], bool]) -> str:
     """What is wrong with the file, empty if nothing is."""
     if not sys.executable or getattr(sys, "frozen", False):
         return ""  # packed into one program: there is no Python to start
-    command = [sys.executable, "-S", "-c", _PROGRAM, str(path), str(n_threads)]
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(path), str(n_threads)]
     try:
         process = subprocess.Popen(
             [*command, json.dumps(sys.path)],

@@ -170,7 +170,8 @@ class Worker:
     @property
     def model(self) -> Model | None:
         """The model if it is loaded; for tokenizing only."""
-        return self._model() if self._model is not None else None
+        held = self._model  # the worker may forget it at any moment
+        return held() if held is not None else None
 
     def stop(self) -> None:
         """End the running job and take no more; returns at once, takes no lock."""
@@ -195,21 +196,27 @@ class Worker:
 
     def _run(self) -> None:
         with log.kept():
-            while not self._closing:
-                idle = self._settings.unload_after_s if self._loaded is not None else None
-                try:
-                    job = self._jobs.get(timeout=idle)
-                except queue.Empty:
-                    self._unload()
-                    continue
-                if job is None:
-                    self._warm()
-                elif not job.switch.on:
-                    self._serve(job)
-                del job  # nothing of the last caller's is kept while waiting for the next
-            self._unload()
-            self._refuse_the_rest()
-        _alive.discard(self)
+            try:
+                self._work()
+            finally:
+                self._closing = True
+                self._unload()
+                self._refuse_the_rest()
+                _alive.discard(self)
+
+    def _work(self) -> None:
+        while not self._closing:
+            idle = self._settings.unload_after_s if self._loaded is not None else None
+            try:
+                job = self._jobs.get(timeout=idle)
+            except queue.Empty:
+                self._unload()
+                continue
+            if job is None:
+                self._warm()
+            elif not job.switch.on:
+                self._serve(job)
+            del job  # nothing of the last caller's is kept while waiting for the next
 
     def _warm(self) -> None:
         if self._closing:
@@ -229,6 +236,7 @@ class Worker:
         except BackendError as exc:
             self._fail(job, exc)
         except Exception as exc:  # whatever it is, this caller hears of it and the next is served
+            self._forget()
             error = LocalModelError(f"{job.name} failed: {exc!r}.", model=job.name)
             error.__cause__ = exc
             self._fail(job, error)
@@ -238,7 +246,6 @@ class Worker:
             job.channel.send(Failed(self._closed()))
 
     def _fail(self, job: Job, error: BackendError) -> None:
-        self._forget()
         error.model = error.model or job.name
         # Else the model would stay in memory for as long as somebody keeps the error.
         for cause in _chain(error):
@@ -270,6 +277,7 @@ class Worker:
                 else:
                     pieces.append(event)
         except NativeError as exc:
+            self._forget()
             raise LocalModelError(f"{job.name} failed: {exc}.", model=job.name) from exc
 
     def _sampler(self, job: Job, model: Model) -> Sampler:
@@ -293,7 +301,7 @@ class Worker:
         return before
 
     def _forget(self) -> None:
-        """After work that was broken off it is not known what is in the context."""
+        """After a decoding that was broken off it is not certain what is in the context."""
         if self._memory is not None:
             self._memory.kept = []
 
