@@ -148,6 +148,7 @@ def test_what_llama_cpp_refuses_or_dies_of_is_a_model_file_error(good, tmp_path,
     for name, outcome in got.items():
         assert outcome.startswith("ModelFileError"), (name, outcome)
     assert "wibble" in got["architecture.gguf"]
+    assert "ends llama.cpp" in got["double_space.gguf"]  # nothing in its header is wrong
     assert "/llama" not in str(got)  # no path of the machine that compiled llama.cpp
 
 
