@@ -129,7 +129,9 @@ def completion(editor: Editor, model: Path, folder: Path) -> dict[str, Any]:
         "everyday": read(HERE / "eval" / "everyday_correct.txt"),
         "jfleg_ref0": [s for s in fluent if 6 <= len(s.split()) <= 30][:200],
     }
-    scorer = Llama(str(model), n_ctx=512, n_threads=editor.llama.n_threads, logits_all=True, verbose=False)
+    scorer = Llama(
+        str(model), n_ctx=512, n_threads=editor.llama.n_threads, logits_all=True, verbose=False
+    )
     figures: dict[str, Any] = {name: endings(scorer, lines) for name, lines in sets.items()}
     return figures | {"rows": [(s, "...", editor.ask(COMPLETE.format(s))) for s in STARTS]}
 
