@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib import resources
@@ -74,7 +73,7 @@ class Summary:
         share_local: share of tasks that a local model gets, 0 to 1.
         cost_usd: what the replies of this run cost.
         routed_cost_usd: expected cost of all tasks as routed, were every model enabled.
-        baseline_model, baseline_cost_usd: the same with every text task sent to one hosted model.
+        baseline_model, baseline_cost_usd: the same with every task sent to the best hosted model.
         median_local_s, median_hosted_s: of the replies, in seconds.
     """
 
@@ -222,9 +221,13 @@ def summarise(rows: list[Row]) -> Summary:
 
 
 def _baseline(rows: list[Row]) -> str | None:
-    """The hosted model that gets most tasks: what one would otherwise send everything to."""
-    hosted = Counter(r.model for r in rows if r.location == "hosted" and r.model)
-    return min(hosted, key=lambda name: (-hosted[name], name)) if hosted else None
+    """The hosted model of the highest total P(quality): what one would send everything to."""
+    total: dict[str, float] = {}
+    for row in rows:
+        for c in row.decision.candidates if row.decision is not None else ():
+            if c.card.location == "hosted" and c.card.retired is None:
+                total[c.model] = total.get(c.model, 0.0) + c.p_quality
+    return min(total, key=lambda name: (-total[name], name)) if total else None
 
 
 def _expected_cost(row: Row, model: str | None) -> float:
