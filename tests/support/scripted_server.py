@@ -165,8 +165,8 @@ def slow(seconds: float, then: Behaviour | None = None) -> Behaviour:
 
 
 def drip(interval: float, words: int = 1_000) -> Behaviour:
-    """A stream of words that goes on for long."""
-    return reply(" ".join(["word"] * words), interval=interval)
+    """A stream of words that goes on for long; no two alike, which litellm would end."""
+    return reply(" ".join(f"word{i}" for i in range(words)), interval=interval)
 
 
 def cut(after: int = 2, *, text: str = "one two three four", reset: bool = False) -> Behaviour:

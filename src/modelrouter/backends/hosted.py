@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import Any, Final, cast
 
 from modelrouter.backends._hosted_errors import interrupted, malformed, timed_out, translate
@@ -38,6 +38,11 @@ from modelrouter.response import (
     Usage,
 )
 from modelrouter.signals.base import Tokenizer
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as _timeout
+else:
+    from async_timeout import timeout as _timeout
 
 __all__ = ["LiteLLMBackend"]
 
@@ -107,10 +112,10 @@ class LiteLLMBackend:
         source: Any = None
         try:
             call = (await _loaded()).acompletion(**_parameters(request, stream=True))
-            source = await asyncio.wait_for(call, reader.time_left())
+            source = await _within(reader.time_left(), call)
             while True:
                 try:
-                    raw = await asyncio.wait_for(anext(source), reader.time_left())
+                    raw = await _within(reader.time_left(), anext(source))
                 except StopAsyncIteration:
                     break
                 if (chunk := reader.read(raw)) is not None:
@@ -173,12 +178,14 @@ async def _loaded() -> Any:
     return _litellm if _litellm is not None else await asyncio.to_thread(litellm)
 
 
-async def _within(seconds: float | None, call: Coroutine[Any, Any, Any]) -> Any:
-    """Await the call for so long; without a task of its own where Python can (3.11)."""
-    if sys.version_info >= (3, 11):
-        async with asyncio.timeout(seconds):
-            return await call
-    return await asyncio.wait_for(call, seconds)
+async def _within(seconds: float | None, call: Awaitable[Any]) -> Any:
+    """Await the call for so long.
+
+    Not by asyncio.wait_for, which before Python 3.12 loses a cancellation that comes in the moment
+    the call is done, and makes a task of every call.
+    """
+    async with _timeout(seconds):
+        return await call
 
 
 def _import_quietly() -> None:

@@ -259,6 +259,19 @@ async def test_cancelling_an_awaited_call_hangs_up(server, backend, request_to):
     assert await asyncio.to_thread(server.disconnected.wait, 5)
 
 
+async def test_a_cancellation_is_never_lost_whenever_it_comes(server, backend, request_to):
+    server.script(drip(0.0005))
+    for turns in range(20):
+        reading = asyncio.create_task(acollect(backend.astream(request_to())))
+        await asyncio.sleep(0.1)
+        time.sleep(0.005)
+        for _ in range(turns):  # of the loop: each cuts the reading at another step
+            await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+
 def test_one_backend_serves_several_event_loops(server, backend, request_to):
     for _ in range(3):
         assert asyncio.run(backend.acomplete(request_to())).text == "hello"
