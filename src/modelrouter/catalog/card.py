@@ -88,6 +88,8 @@ class ModelCard(Configured):
         retired: when the provider switched it off (ISO date), else ``None``.
         successor: the card to use in its place.
         path: the GGUF file of a local model.
+        chat_template: for a local model, in place of its file's own: Jinja, or one of alpaca,
+            chatml, gemma, llama-3, mistral, phi-2, zephyr.
         api_base, api_key, api_key_env: where and with which key a hosted model is reached.
     """
 
@@ -117,6 +119,7 @@ class ModelCard(Configured):
     retired: str | None = None
     successor: str | None = None
     path: Path | None = None
+    chat_template: str | None = None
     api_base: str | None = None
     api_key: SecretStr | None = None
     api_key_env: str | None = None

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from modelrouter.backends.llamacpp.native import Model, NativeError
-from modelrouter.exceptions import BadRequestError, LocalModelError
+from modelrouter.backends.llamacpp.templates import NAMED, TEMPLATE_KEY, ChatTemplate, resolve
+from modelrouter.exceptions import BadRequestError, ConfigurationError, LocalModelError
 
 __all__ = ["PromptWriter", "plain_messages"]
 
-_TEMPLATE_KEY: Final = "tokenizer.chat_template"
+Formatter: TypeAlias = Any  # llama_cpp's Jinja2ChatFormatter
+_logger: Final = logging.getLogger(__name__)
 
 
 class PromptWriter:
@@ -25,67 +28,60 @@ class PromptWriter:
     Args:
         model: whose vocabulary and template.
         path: the file, for messages.
-        fallback: a template for a file that has none; ``None`` refuses it.
-
-    Raises:
-        LocalModelError: no template, or one that is no Jinja.
+        fallback: a template's name or its Jinja, for a file that has none.
     """
 
     def __init__(self, model: Model, path: Path, fallback: str | None) -> None:
-        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
-        source = model.metadata(_TEMPLATE_KEY) or fallback
-        if source is None:
-            raise LocalModelError(
-                f"{path} has no chat template ({_TEMPLATE_KEY}).",
-                hint="Use an instruction-tuned model, or give its template with "
-                "LlamaCppSettings(chat_template=...).",
-            )
-        try:
-            self._format = Jinja2ChatFormatter(
-                template=source,
-                eos_token=model.special_text("eos"),
-                bos_token=model.special_text("bos"),
-            )
-        except Exception as exc:  # Jinja's compiler lets many kinds of error out
-            raise LocalModelError(
-                f"{path} has a chat template that cannot be read: {exc}", hint="Convert it again."
-            ) from exc
-        self._model = model
+        self._model, self._path, self._fallback = model, path, fallback
+        self._known: dict[str | None, tuple[ChatTemplate, Formatter]] = {}
         control = model.control_texts()
         self._control = re.compile("|".join(map(re.escape, control))) if control else None
 
-    def write(self, messages: Sequence[Mapping[str, Any]], name: str) -> list[int]:
+    def template(self, override: str | None = None) -> ChatTemplate:
+        """The template that prompts are written with.
+
+        Args:
+            override: a template's name or its Jinja, to be used in place of the file's own.
+
+        Raises:
+            LocalModelError: there is none, no such name, or one that is no Jinja.
+        """
+        return self._ready(override)[0]
+
+    def write(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        name: str,
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        override: str | None = None,
+    ) -> list[int]:
         """The prompt's tokens.
 
         Args:
             messages: from :func:`plain_messages`.
             name: the model's, for error messages.
+            tools: as OpenAI writes them, for a template that has a place for them.
+            override: as for :meth:`template`.
 
         Raises:
             BadRequestError: the template refuses the messages, or they are no valid Unicode.
+            LocalModelError: as for :meth:`template`.
         """
-        mark = uuid.uuid4().hex
-        hidden: list[str] = []
-
-        def hide(found: re.Match[str]) -> str:
-            hidden.append(found.group())
-            return f"{mark}{len(hidden) - 1:08d}"
-
-        if self._control is not None:
-            control = self._control
-            messages = [{**m, "content": control.sub(hide, m["content"])} for m in messages]
+        _, render = self._ready(override)
+        hidden = _Hidden(self._control)
         try:
-            text = self._format(messages=list(messages)).prompt  # type: ignore[arg-type] # any roles
+            text = render(
+                messages=hidden.within(list(messages)),
+                tools=hidden.within(list(tools)) or None,
+            ).prompt
         except Exception as exc:  # the template is a program of someone else's
             raise BadRequestError(
                 f"The chat template of {name} refuses these messages: {exc}", model=name
             ) from exc
         tokens: list[int] = []
         try:
-            for i, part in enumerate(re.split(f"{mark}([0-9]{{8}})", text)):
-                typed = i % 2 == 1
-                part = hidden[int(part)] if typed else part
+            for part, typed in hidden.parts(text):
                 tokens += self._model.tokenize(part, special=not typed, whole=self._control)
         except UnicodeEncodeError as exc:
             raise BadRequestError(
@@ -99,6 +95,79 @@ class PromptWriter:
         if first is not None and tokens[:1] != [first]:
             tokens.insert(0, first)
         return tokens
+
+    def _ready(self, override: str | None) -> tuple[ChatTemplate, Formatter]:
+        known = self._known.get(override)
+        if known is None:
+            template = self._chosen(override)
+            known = self._known[override] = template, self._compiled(template)
+        return known
+
+    def _chosen(self, override: str | None) -> ChatTemplate:
+        try:
+            template = resolve(self._model.metadata, self._fallback, override)
+        except ConfigurationError as exc:
+            raise LocalModelError(str(exc)) from exc  # its hint is part of its text
+        if template is None:
+            raise LocalModelError(
+                f"{self._path} has no chat template ({TEMPLATE_KEY}).",
+                hint="Use an instruction-tuned model, or give its template with "
+                "LlamaCppSettings(chat_template=...) or ModelCard(chat_template=...): "
+                f"Jinja, or one of {', '.join(NAMED)}.",
+            )
+        if template.guessed_from is not None:
+            _logger.warning(
+                "%s has no chat template; %r is used because of its %s. "
+                "Set chat_template to choose another, or to be sure.",
+                self._path,
+                template.name,
+                template.guessed_from,
+            )
+        return template
+
+    def _compiled(self, template: ChatTemplate) -> Formatter:
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+        try:
+            return Jinja2ChatFormatter(
+                template=template.source,
+                eos_token=self._model.special_text("eos"),
+                bos_token=self._model.special_text("bos"),
+            )
+        except Exception as exc:  # Jinja's compiler lets many kinds of error out
+            raise LocalModelError(
+                f"{self._path} has a chat template that cannot be read: {exc}",
+                hint="Convert it again, or give another with chat_template.",
+            ) from exc
+
+
+class _Hidden:
+    """Control tokens' texts in what a user wrote, out of the template's sight."""
+
+    def __init__(self, control: re.Pattern[str] | None) -> None:
+        self._control = control
+        self._mark = uuid.uuid4().hex
+        self._texts: list[str] = []
+
+    def within(self, value: Any) -> Any:
+        """The value with a mark in place of each such text, at any depth."""
+        if isinstance(value, str):
+            return value if self._control is None else self._control.sub(self._hide, value)
+        if isinstance(value, Mapping):
+            return {self.within(k): self.within(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.within(item) for item in value]
+        return value
+
+    def parts(self, text: str) -> Iterator[tuple[str, bool]]:
+        """The rendered text in pieces, and of each whether it is one of the hidden texts."""
+        for i, part in enumerate(re.split(f"{self._mark}([0-9]{{8}})", text)):
+            typed = i % 2 == 1
+            yield self._texts[int(part)] if typed else part, typed
+
+    def _hide(self, found: re.Match[str]) -> str:
+        self._texts.append(found.group())
+        return f"{self._mark}{len(self._texts) - 1:08d}"
 
 
 def plain_messages(messages: Sequence[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
