@@ -24,6 +24,8 @@ __all__ = [
     "ChunkChoice",
     "Completion",
     "Delta",
+    "Embedding",
+    "EmbeddingResponse",
     "FinishReason",
     "FunctionCall",
     "FunctionCallDelta",
@@ -191,3 +193,31 @@ class Chunk(_Routed):
     def text(self) -> str:
         """The text this event adds."""
         return (self.choices[0].delta.content or "") if self.choices else ""
+
+
+class Embedding(_Response):
+    """One text's vector; ``index`` is the text's place in the input."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float]
+
+
+class EmbeddingResponse(_Routed):
+    """Vectors for texts, in the texts' order.
+
+    ``decision`` and ``cost_usd`` are this package's, as in :class:`Completion`; all else is
+    OpenAI's.
+    """
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: Usage = Field(default_factory=Usage)
+    provider_model: str | None = None
+    cost_usd: float | None = 0.0
+
+    @property
+    def vectors(self) -> list[list[float]]:
+        """The vectors alone, in the texts' order."""
+        return [item.embedding for item in sorted(self.data, key=lambda item: item.index)]

@@ -38,7 +38,10 @@ class ChatTemplate:
     guessed_from: str | None = None
 
 
-_REFUSE: Final = "{%- else -%}{{- raise_exception('there is no place for the role ' ~ m['role']) -}}{%- endif -%}"
+_REFUSE: Final = (
+    """{%- else -%}{{- raise_exception('there is no place for the role ' ~ m['role']) -}}"""
+    + "{%- endif -%}"
+)
 
 # What a model without a system role is to follow stands before the user's next words.
 _FOLD: Final = "{%- set ns = namespace(system='') -%}{%- for m in messages -%}"
