@@ -149,6 +149,94 @@ def make_chain_gguf(
     return path
 
 
+BERT_MARKERS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+CLS, SEP = BERT_MARKERS.index("[CLS]"), BERT_MARKERS.index("[SEP]")
+
+
+def make_tiny_embedding_gguf(
+    path: Path,
+    *,
+    pooling: int | None = 1,
+    context_length: int = 64,
+    name: str = "test/tiny-bert",
+    width: int = 32,
+    layers: int = 2,
+    seed: int = 0,
+) -> Path:
+    """Write a random BERT: it reads a text in both directions and has no decoder.
+
+    Its WordPiece vocabulary has the lower-case letters and digits, each as the beginning of a word
+    and as its continuation; all else is unknown to it. A text of one word of n letters has n + 2
+    tokens, :data:`CLS` before and :data:`SEP` after it. For an embedding model of the decoder
+    kind take :func:`make_tiny_gguf` with ``metadata={"llama.pooling_type": ...}``.
+
+    Args:
+        path: where to write it.
+        pooling: llama.cpp's number for it (1 mean, 2 cls, 3 last, 4 rank); ``None`` says nothing.
+        context_length: the most tokens of a text.
+        name: ``general.name``.
+        width: length of the vectors, a multiple of 16.
+        layers: number of blocks.
+        seed: of the weights.
+    """
+    random = np.random.default_rng(seed)
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    tokens = [*BERT_MARKERS, *(f"\u2581{x}" for x in letters), *letters]
+
+    def draw(*shape: int) -> npt.NDArray[np.float32]:
+        return (random.standard_normal(shape) / shape[-1] ** 0.5).astype(np.float32)
+
+    def norm(of: str) -> Weights:
+        return {f"{of}.weight": np.ones(width, np.float32), f"{of}.bias": draw(width)}
+
+    def layer(of: str, outputs: int, inputs: int) -> Weights:
+        return {f"{of}.weight": draw(outputs, inputs), f"{of}.bias": draw(outputs)}
+
+    weights: Weights = {
+        "token_embd.weight": draw(len(tokens), width) * 4,
+        "token_types.weight": draw(2, width),
+        "position_embd.weight": draw(context_length, width),
+        **norm("token_embd_norm"),
+    }
+    for i in range(layers):
+        for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            weights |= layer(f"blk.{i}.{part}", width, width)
+        weights |= norm(f"blk.{i}.attn_output_norm")
+        weights |= layer(f"blk.{i}.ffn_up", width * 2, width)
+        weights |= layer(f"blk.{i}.ffn_down", width, width * 2)
+        weights |= norm(f"blk.{i}.layer_output_norm")
+
+    writer = gguf.GGUFWriter(str(path), "bert")
+    writer.add_name(name)
+    writer.add_context_length(context_length)
+    writer.add_embedding_length(width)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(width * 2)
+    writer.add_head_count(2)
+    writer.add_layer_norm_eps(1e-12)
+    writer.add_causal_attention(False)
+    if pooling is not None:
+        writer.add_uint32("bert.pooling_type", pooling)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_tokenizer_model("bert")
+    writer.add_token_list(tokens)
+    writer.add_token_types(
+        [
+            gguf.TokenType.CONTROL if i < len(BERT_MARKERS) else gguf.TokenType.NORMAL
+            for i in range(len(tokens))
+        ]
+    )
+    writer.add_token_type_count(2)
+    writer.add_pad_token_id(BERT_MARKERS.index("[PAD]"))
+    writer.add_unk_token_id(BERT_MARKERS.index("[UNK]"))
+    writer.add_bos_token_id(CLS)
+    writer.add_eos_token_id(SEP)
+    writer.add_uint32("tokenizer.ggml.cls_token_id", CLS)
+    writer.add_sep_token_id(SEP)
+    _finish(writer, weights)
+    return path
+
+
 def _write(
     path: Path,
     weights: Weights,
@@ -181,6 +269,10 @@ def _write(
             entries.pop(key, None)
         add = writer.add_string if isinstance(value, str) else writer.add_uint32
         add(key, value)
+    _finish(writer, weights)
+
+
+def _finish(writer: gguf.GGUFWriter, weights: Weights) -> None:
     for tensor, values in weights.items():
         writer.add_tensor(tensor, values)
     writer.write_header_to_file()
