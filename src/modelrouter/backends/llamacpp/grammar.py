@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
+from modelrouter.backends.llamacpp.gbnf import Rules
+from modelrouter.backends.llamacpp.schema import SchemaError, add_schema
 from modelrouter.exceptions import BadRequestError
 
-__all__ = ["grammar_of"]
+__all__ = ["add_json", "grammar_of"]
 
 _LONGEST_SCHEMA: Final = 100_000
-_MOST_REPEATS: Final = 1_000
-"""Each is a bracket within a bracket; at some 20,000 llama.cpp's parser overflows its stack."""
-_REPEATS: Final = ("minItems", "maxItems", "minLength", "maxLength")
-_QUANTIFIER: Final = re.compile(r"\{(\d*),?(\d*)\}")
-# Within a JSON string the converter lets a line end be itself, which JSON does not.
-_ANY_CHARACTER: Final = r'char ::= [^"\\] |'
-_NO_CONTROL_CHARACTER: Final = r'char ::= [^"\\\x7F\x00-\x1F] |'
 
 
 def grammar_of(response_format: Mapping[str, Any] | None, model: str) -> str | None:
@@ -38,7 +32,7 @@ def grammar_of(response_format: Mapping[str, Any] | None, model: str) -> str | N
     elif kind == "json_schema":
         schema = (response_format.get("json_schema") or {}).get("schema")
         if schema is None:
-            raise _refused("response_format has no json_schema.schema.", model)
+            raise BadRequestError("response_format has no json_schema.schema.", model=model)
     else:
         raise BadRequestError(
             f"response_format has the unknown type {kind!r}.",
@@ -49,77 +43,39 @@ def grammar_of(response_format: Mapping[str, Any] | None, model: str) -> str | N
 
 
 def _json_grammar() -> str:
-    from llama_cpp.llama_grammar import JSON_GBNF
-
-    return str(JSON_GBNF)
+    rules = Rules()
+    return rules.text(rules.known("object"))
 
 
 def _schema_grammar(schema: Any, model: str) -> str:
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
-
-    try:
-        text = json.dumps(schema)
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise _refused(f"The JSON schema is no JSON: {exc}", model) from exc
-    if len(text) > _LONGEST_SCHEMA:
-        raise _refused(
-            f"The JSON schema has {len(text):,} characters; {_LONGEST_SCHEMA:,} are "
-            "the most a grammar is made of.",
-            model,
-        )
-    for name, value in _entries(schema):
-        _check_entry(name, value, model)
-    try:
-        grammar = json_schema_to_gbnf(json.dumps(_with_its_root(schema)))
-    except Exception as exc:  # the converter lets KeyError, AssertionError, RecursionError ... out
-        reason = f"{type(exc).__name__}: {exc}"
-        raise _refused(
-            f"The JSON schema cannot be turned into a grammar ({reason}).", model
-        ) from exc
-    return str(grammar).replace(_ANY_CHARACTER, _NO_CONTROL_CHARACTER)
+    rules = Rules()
+    return rules.text(add_json(rules, schema, model, "The JSON schema"))
 
 
-def _with_its_root(schema: Any) -> Any:
-    """The schema with what its own ``$ref`` refers to in place of it.
+def add_json(rules: Rules, schema: Any, model: str, whose: str) -> str:
+    """Add a schema from outside to the rules; returns its rule's name.
 
-    Recursive pydantic models begin with one; the converter does not look beside it.
+    Raises:
+        BadRequestError: a keyword that cannot be kept to, named with its place.
     """
-    ref = schema.get("$ref") if isinstance(schema, Mapping) else None
-    if not isinstance(ref, str) or not ref.startswith("#/"):
-        return schema
-    target: Any = schema
-    for name in ref[2:].split("/"):
-        target = target[name]
-    return {**{k: v for k, v in schema.items() if k != "$ref"}, **target}
-
-
-def _check_entry(name: str, value: Any, model: str) -> None:
-    if name == "$ref" and isinstance(value, str) and not value.startswith("#"):
-        # The converter would fetch it.
-        raise _refused(f"The JSON schema refers to {value!r}; only #/... is followed.", model)
-    repeats = [0]
-    if name in _REPEATS and isinstance(value, int):
-        repeats.append(value)
-    elif name == "pattern" and isinstance(value, str):
-        repeats += [int(n) for found in _QUANTIFIER.findall(value) for n in found if n]
-    if max(repeats) > _MOST_REPEATS:  # see _MOST_REPEATS
-        raise _refused(
-            f"The JSON schema has {name} {value!r}; {_MOST_REPEATS} repetitions are the most.",
-            model,
+    try:
+        text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise BadRequestError(f"{whose} is no JSON: {exc}", model=model) from exc
+    if len(text) > _LONGEST_SCHEMA:
+        raise BadRequestError(
+            f"{whose} has {len(text):,} characters; {_LONGEST_SCHEMA:,} are "
+            "the most a grammar is made of.",
+            model=model,
         )
-
-
-def _entries(schema: Any) -> Iterator[tuple[str, Any]]:
-    """Every key and value at any depth."""
-    pending = [schema]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, Mapping):
-            yield from node.items()
-            pending.extend(node.values())
-        elif isinstance(node, list):
-            pending.extend(node)
-
-
-def _refused(message: str, model: str) -> BadRequestError:
-    return BadRequestError(message, model=model)
+    try:
+        return add_schema(rules, json.loads(text))
+    except SchemaError as exc:
+        raise BadRequestError(
+            f"{whose} cannot be kept to: {exc}.",
+            model=model,
+            hint="Leave the keyword out and check the answer by it, or use a hosted model.",
+        ) from exc
+    except RecursionError as exc:
+        raise BadRequestError(f"{whose} is nested too deeply.", model=model) from exc
