@@ -53,6 +53,7 @@ EXPORTS = {
     "BadRequestError",
     "ConfigurationError",
     "ContextWindowExceededError",
+    "InvalidExamplesError",
     "InvalidTaskError",
     "LocalModelError",
     "MalformedResponseError",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import BadRequestError as BadRequestError
     from modelrouter.exceptions import ConfigurationError as ConfigurationError
     from modelrouter.exceptions import ContextWindowExceededError as ContextWindowExceededError
+    from modelrouter.exceptions import InvalidExamplesError as InvalidExamplesError
     from modelrouter.exceptions import InvalidTaskError as InvalidTaskError
     from modelrouter.exceptions import LocalModelError as LocalModelError
     from modelrouter.exceptions import MalformedResponseError as MalformedResponseError
@@ -70,6 +71,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "BadRequestError",
         "ConfigurationError",
         "ContextWindowExceededError",
+        "InvalidExamplesError",
         "InvalidTaskError",
         "LocalModelError",
         "MalformedResponseError",

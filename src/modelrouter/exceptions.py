@@ -3,7 +3,8 @@
     ModelRouterError
     ├── ConfigurationError               a Router, Policy, card or setting makes no sense
     │   ├── UnknownModelError            no card has that name; the nearest names are given
-    │   └── MissingDependencyError       an optional library is not installed
+    │   ├── MissingDependencyError       an optional library is not installed
+    │   └── InvalidExamplesError         labelled rows that nothing can be learned or measured from
     ├── InvalidTaskError                 the task itself is malformed
     ├── NoEligibleModelError             no candidate may do the task; says why for each
     │   ├── ContextWindowExceededError   the prompt is longer than every window
@@ -42,6 +43,7 @@ __all__ = [
     "BadRequestError",
     "ConfigurationError",
     "ContextWindowExceededError",
+    "InvalidExamplesError",
     "InvalidTaskError",
     "LocalModelError",
     "MalformedResponseError",
@@ -94,6 +96,24 @@ class UnknownModelError(ConfigurationError):
 
 class MissingDependencyError(ConfigurationError):
     """An optional library is not installed; the message names the pip command."""
+
+
+class InvalidExamplesError(ConfigurationError):
+    """Labelled examples that nothing can be learned or measured from.
+
+    Attributes:
+        row: the row's number, from 1, as an editor counts lines; ``None`` where the rows as a
+            whole are meant.
+        field: the field that is wrong, ``""`` where the whole row is.
+    """
+
+    def __init__(
+        self, problem: str, *, row: int | None = None, field: str = "", hint: str = ""
+    ) -> None:
+        self.row = row
+        self.field = field
+        place = ", ".join(part for part in (f"row {row}" if row is not None else "", field) if part)
+        super().__init__(f"{place}: {problem}" if place else problem, hint=hint)
 
 
 class InvalidTaskError(ModelRouterError, ValueError):

@@ -1,6 +1,15 @@
 """Scores: how well each model would do a task."""
 
 from modelrouter.scoring.base import Prospect, Scorer, Situation, assess
+from modelrouter.scoring.examples import Example, read_jsonl
 from modelrouter.scoring.heuristic import HeuristicScorer
 
-__all__ = ["HeuristicScorer", "Prospect", "Scorer", "Situation", "assess"]
+__all__ = [
+    "Example",
+    "HeuristicScorer",
+    "Prospect",
+    "Scorer",
+    "Situation",
+    "assess",
+    "read_jsonl",
+]
