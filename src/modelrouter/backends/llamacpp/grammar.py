@@ -1,4 +1,4 @@
-"""OpenAI's response_format as a GBNF grammar."""
+"""OpenAI's response_format and tool_choice as GBNF grammars."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from modelrouter.backends.llamacpp.gbnf import Rules
+from modelrouter.backends.llamacpp.gbnf import Rules, literal
 from modelrouter.backends.llamacpp.schema import SchemaError, add_schema
+from modelrouter.backends.llamacpp.tools import Form, ToolChoice
 from modelrouter.exceptions import BadRequestError
 
-__all__ = ["add_json", "grammar_of"]
+__all__ = ["calls_grammar", "grammar_of"]
 
 _LONGEST_SCHEMA: Final = 100_000
 
@@ -42,6 +43,39 @@ def grammar_of(response_format: Mapping[str, Any] | None, model: str) -> str | N
     return _json_grammar() if schema is None else _schema_grammar(schema, model)
 
 
+def calls_grammar(choice: ToolChoice, form: Form, model: str) -> str:
+    """The grammar of an answer that is one call of one of the functions that may be called.
+
+    Args:
+        choice: which these are; at least one.
+        form: how the model writes calls.
+        model: its name, for messages.
+
+    Raises:
+        BadRequestError: a function's parameters are a schema that cannot be kept to.
+    """
+    rules = Rules()
+    ways = [rules.add("call", _call(rules, tool["function"], form, model))
+            for tool in choice.callable]  # fmt: skip
+    before, after = form.written("\0").split("\0")
+    return rules.text(f"{literal(before)} ({' | '.join(ways)}) {literal(after)}")
+
+
+def _call(rules: Rules, function: Mapping[str, Any], form: Form, model: str) -> str:
+    name = function["name"]
+    parameters = function.get("parameters") or {"type": "object"}
+    if isinstance(parameters, Mapping) and not parameters.get("properties"):
+        # Without parameters there is nothing to write, unless any are welcome.
+        parameters = {"additionalProperties": False, **parameters}
+    whose = f"The parameters of the function {name!r}"
+    arguments = _add_json(rules, parameters, model, whose)
+    if form.between:
+        return f"{literal(name + form.between)} {arguments}"
+    key = json.dumps(name, ensure_ascii=False)
+    beginning = f'{{"name": {key}, "{form.arguments}": '
+    return f"{literal(beginning)} {arguments} {literal('}')}"
+
+
 def _json_grammar() -> str:
     rules = Rules()
     return rules.text(rules.known("object"))
@@ -49,10 +83,10 @@ def _json_grammar() -> str:
 
 def _schema_grammar(schema: Any, model: str) -> str:
     rules = Rules()
-    return rules.text(add_json(rules, schema, model, "The JSON schema"))
+    return rules.text(_add_json(rules, schema, model, "The JSON schema"))
 
 
-def add_json(rules: Rules, schema: Any, model: str, whose: str) -> str:
+def _add_json(rules: Rules, schema: Any, model: str, whose: str) -> str:
     """Add a schema from outside to the rules; returns its rule's name.
 
     Raises:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from modelrouter.backends.llamacpp.native import Model, NativeError
 from modelrouter.backends.llamacpp.templates import NAMED, TEMPLATE_KEY, ChatTemplate, resolve
+from modelrouter.backends.llamacpp.tools import form_of, handles_tools, prepared
 from modelrouter.exceptions import BadRequestError, ConfigurationError, LocalModelError
 
 __all__ = ["PromptWriter", "plain_messages"]
@@ -48,6 +49,19 @@ class PromptWriter:
         """
         return self._ready(override)[0]
 
+    def markers(self, override: str | None = None) -> dict[int, bytes]:
+        """The control tokens around tool calls, with the texts by which calls are found.
+
+        :meth:`Model.piece` says that they stand for nothing; where tools are offered, these bytes
+        take their place.
+        """
+        found = {}
+        for mark in form_of(self.template(override).source).markers:
+            tokens = self._model.tokenize(mark, special=True)
+            if len(tokens) == 1 and not self._model.piece(tokens[0]):
+                found[tokens[0]] = mark.encode()
+        return found
+
     def write(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -65,20 +79,19 @@ class PromptWriter:
             override: as for :meth:`template`.
 
         Raises:
-            BadRequestError: the template refuses the messages, or they are no valid Unicode.
+            BadRequestError: the template refuses the messages or has no place for tools, or they
+                are no valid Unicode.
             LocalModelError: as for :meth:`template`.
         """
-        _, render = self._ready(override)
-        hidden = _Hidden(self._control)
-        try:
-            text = render(
-                messages=hidden.within(list(messages)),
-                tools=hidden.within(list(tools)) or None,
-            ).prompt
-        except Exception as exc:  # the template is a program of someone else's
+        template, _ = self._ready(override)
+        if tools and not handles_tools(template.source):
             raise BadRequestError(
-                f"The chat template of {name} refuses these messages: {exc}", model=name
-            ) from exc
+                f"The chat template of {name} has no place for tools.",
+                model=name,
+                hint="Leave tools out, or use a model that was trained with them.",
+            )
+        hidden = _Hidden(self._control)
+        text = self._rendered(messages, tools, hidden, name, override)
         tokens: list[int] = []
         try:
             for part, typed in hidden.parts(text):
@@ -95,6 +108,32 @@ class PromptWriter:
         if first is not None and tokens[:1] != [first]:
             tokens.insert(0, first)
         return tokens
+
+    def _rendered(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        hidden: _Hidden,
+        name: str,
+        override: str | None,
+    ) -> str:
+        template, render = self._ready(override)
+        error: Exception | None = None
+        # Most templates want a past call's arguments as an object, some as the text they came as.
+        for ways in (prepared(messages, form_of(template.source)), messages):
+            try:
+                return str(
+                    render(
+                        messages=hidden.within(ways), tools=hidden.within(list(tools)) or None
+                    ).prompt
+                )
+            except Exception as exc:  # the template is a program of someone else's
+                error = error or exc
+                if not any(message.get("tool_calls") for message in messages):
+                    break
+        raise BadRequestError(
+            f"The chat template of {name} refuses these messages: {error}", model=name
+        ) from error
 
     def _ready(self, override: str | None) -> tuple[ChatTemplate, Formatter]:
         known = self._known.get(override)

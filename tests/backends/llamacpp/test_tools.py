@@ -1,0 +1,321 @@
+"""Tool calls: what a model is told of tools, what it may write, and what is read from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelrouter.backends.llamacpp.grammar import calls_grammar
+from modelrouter.backends.llamacpp.native import Model, log
+from modelrouter.backends.llamacpp.prompt import PromptWriter, plain_messages
+from modelrouter.backends.llamacpp.tools import (
+    ToolCallAssembler,
+    chosen_tools,
+    form_of,
+    handles_tools,
+    prepared,
+    read_calls,
+)
+from modelrouter.exceptions import BadRequestError
+from tests.support.gguf_factory import make_tiny_gguf
+from tests.support.random_writer import written
+
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string", "maxLength": 12},
+                "unit": {"enum": ["C", "F"]},
+            },
+            "required": ["city"],
+        },
+    },
+}
+CLOCK: dict[str, Any] = {"type": "function", "function": {"name": "get_time", "parameters": {}}}
+TOOLS = (WEATHER, CLOCK)
+NAMES = ("get_weather", "get_time")
+
+# Templates after each family's manner, cut down to what matters here.
+TEMPLATES = {
+    "hermes": "{% if tools %}<tools>{{ tools | tojson }}</tools> answer with "
+    "<tool_call>{...}</tool_call>{% endif %}{% for m in messages %}[{{ m.role }}]{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}<tool_call>{{ {'name': c.function.name, "
+    "'arguments': c.function.arguments} | tojson }}</tool_call>{% endfor %}{% endfor %}",
+    "mistral": "{% if tools is not none %}[AVAILABLE_TOOLS]{{ tools | tojson }}"
+    "[/AVAILABLE_TOOLS]{% endif %}{% for m in messages %}{{ m.content }}"
+    "{% if m.tool_calls %}{% for c in m.tool_calls %}{% if c.id | length != 9 %}"
+    "{{ raise_exception('ids have nine characters') }}{% endif %}{% endfor %}"
+    "[TOOL_CALLS]{% endif %}{% endfor %}",
+    "mistral-bare": "{% if tools %}x{% endif %}[TOOL_CALLS]name[ARGS]{}",
+    "llama-3": '{% if tools %}answer with {"name": n, "parameters": p} '
+    "{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}",
+    "granite": "{% if tools %}<|tool_call|>{% endif %}",
+    "json": "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}"
+    "{{ m.content }}{% endfor %}",
+}
+FORMS = {name: form_of(source) for name, source in TEMPLATES.items()}
+
+
+def calls_of(text: str, form: str) -> tuple[str, list[tuple[str, Any]]]:
+    content, calls = read_calls(text, FORMS[form], NAMES)
+    return content, [(c.function.name, json.loads(c.function.arguments)) for c in calls]
+
+
+def test_a_template_that_uses_tools_is_told_from_one_that_speaks_of_them() -> None:
+    assert all(map(handles_tools, TEMPLATES.values()))
+    assert not handles_tools("{{ 'no tools here' }} tools {# tools #} {{ messages[0].content }}")
+    assert not handles_tools("{% if %}{{")
+
+
+OSLO = ("get_weather", {"city": "Oslo"})
+READ = [
+    ("hermes", '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n</tool_call>',
+     "", [OSLO]),
+    ("hermes", 'I will look.\n<tool_call>{"name": "get_weather", "arguments": {"city": "Oslo"}}'
+     '</tool_call>\n<tool_call>{"name": "get_time", "arguments": {}}</tool_call> Done.',
+     "I will look.\nDone.", [OSLO, ("get_time", {})]),
+    ("hermes", '<tool_call>{"name": "get_weather", "arguments": "{\\"city\\": \\"Oslo\\"}"}', "",
+     [OSLO]),
+    ("hermes", '{"name": "get_weather", "arguments": {"city": "Oslo"}}', "", [OSLO]),
+    ("hermes", '<tool_call>{"name": "get_weather", "arguments": {"city": "a</tool_call>b"}}'
+     "</tool_call>", "", [("get_weather", {"city": "a</tool_call>b"})]),
+    ("mistral", '[TOOL_CALLS] [{"name": "get_weather", "arguments": {"city": "Oslo"}}, '
+     '{"name": "get_time", "arguments": {}}]', "", [OSLO, ("get_time", {})]),
+    ("mistral", '[TOOL_CALLS]get_weather{"city": "Oslo"}', "", [OSLO]),
+    ("mistral-bare", '[TOOL_CALLS]get_weather[ARGS]{"city": "Oslo"}[TOOL_CALLS]get_time'
+     "[CALL_ID]abc123def[ARGS]{}", "", [OSLO, ("get_time", {})]),
+    ("llama-3", '{"name": "get_weather", "parameters": {"city": "Oslo"}}', "", [OSLO]),
+    ("llama-3", '<|python_tag|>{"name": "get_weather", "parameters": {"city": "Oslo"}}; '
+     '{"name": "get_time", "parameters": {}}', "", [OSLO, ("get_time", {})]),
+    ("llama-3", '{"type": "function", "function": "get_weather", "parameters": {"city": "Oslo"}}',
+     "", [OSLO]),
+    ("granite", '<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Oslo"}}]', "",
+     [OSLO]),
+    ("json", '```json\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n```', "", [OSLO]),
+    ("json", '[{"type": "function", "function": {"name": "get_weather", "arguments": '
+     '{"city": "Oslo"}}}]', "", [OSLO]),
+    ("json", '{"name": "get_weather",\n "arguments": {"city": "Os\nlo"}}', "",
+     [("get_weather", {"city": "Os\nlo"})]),
+]  # fmt: skip
+
+PLAIN = [
+    ("hermes", "Hello, world."),
+    ("hermes", "<tool_call>nonsense</tool_call>"),
+    ("hermes", '<tool_call>{"name": "get_weather", "arguments": {"city": "Os'),
+    ("hermes", '<tool_call>{"name": 5, "arguments": {}}</tool_call>'),
+    ("mistral", "[TOOL_CALLS] [1, 2]"),
+    ("mistral", "[TOOL_CALLS]"),
+    ("llama-3", '{"name": "Ada", "parameters": {"born": 1815}}'),
+    ("json", '{"name": "get_weather"}'),
+    ("json", '{"name": "get_weather", "arguments": [1]}'),
+    ("json", '{"name": "Ada Lovelace", "born": 1815}'),
+    ("json", "{" * 5_000),
+    ("json", '{"name":' * 20_000),
+    ("json", "  leading and trailing  "),
+    ("json", ""),
+]
+
+
+@pytest.mark.parametrize(("form", "text", "content", "calls"), READ, ids=lambda v: str(v)[:30])
+def test_calls_are_read_in_every_familys_form(
+    form: str, text: str, content: str, calls: list[tuple[str, Any]]
+) -> None:
+    assert calls_of(text, form) == (content, calls)
+
+
+@pytest.mark.parametrize(("form", "text"), PLAIN, ids=lambda v: str(v)[:30])
+def test_what_is_no_call_is_plain_text_to_the_character(form: str, text: str) -> None:
+    assert calls_of(text, form) == (text, [])
+    assert streamed(text, form, 3) == (text, [])
+
+
+def streamed(text: str, form: str, step: int) -> tuple[str, list[tuple[str, Any]]]:
+    assembler = ToolCallAssembler(FORMS[form], NAMES)
+    shown = "".join(assembler.add(text[i : i + step]) for i in range(0, len(text), step))
+    rest, calls = assembler.finish()
+    return shown + rest, [(c.function.name, json.loads(c.function.arguments)) for c in calls]
+
+
+@pytest.mark.parametrize(("form", "text", "content", "calls"), READ, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize("step", [1, 2, 7, 1_000])
+def test_calls_are_read_from_a_stream_and_never_shown(
+    form: str, text: str, content: str, calls: list[tuple[str, Any]], step: int
+) -> None:
+    shown, found = streamed(text, form, step)
+    assert found == calls
+    assert shown == content
+
+
+def test_text_is_shown_as_soon_as_it_cannot_be_a_call() -> None:
+    assembler = ToolCallAssembler(FORMS["hermes"], NAMES)
+    assert assembler.add("The answer") == "The answer"
+    assert assembler.add(" is <") == " is"
+    assert assembler.add("b>bold") == " <b>bold"
+    assert assembler.add(' {"name": 1}') == ' {"name": 1}'
+    assert assembler.add("\n<tool_") == ""
+    assert assembler.add("call>{") == ""
+    assert assembler.finish() == ("\n<tool_call>{", [])
+
+
+def test_json_that_is_no_call_is_held_no_longer_than_it_takes_to_see() -> None:
+    assembler = ToolCallAssembler(FORMS["json"], NAMES)
+    assert assembler.add('{"') == ""
+    assert assembler.add('answer": ') == '{"answer":'
+    assert assembler.add("42}") == " 42}"
+
+
+@settings(deadline=None)
+@given(text=st.text(max_size=60), form=st.sampled_from(sorted(FORMS)), step=st.integers(1, 9),
+       begin=st.sampled_from(["", "<tool_call>", "[TOOL_CALLS]", '{"name": "get_time", "a',
+                              "```json", "[", '{"name"']))  # fmt: skip
+def test_no_text_is_lost_and_nothing_fails(text: str, form: str, step: int, begin: str) -> None:
+    whole = begin + text
+    shown, calls = streamed(whole, form, step)
+    assert calls or shown == whole
+
+
+def test_ids_are_fresh_and_as_the_family_wants_them() -> None:
+    for form, length in (("hermes", 29), ("mistral", 9)):
+        text = FORMS[form].written('{"name": "get_time", "arguments": {}}')
+        ids = {read_calls(text, FORMS[form], NAMES)[1][0].id for _ in range(20)}
+        assert len(ids) == 20
+        assert {len(i) for i in ids} == {length}
+
+
+CHOICES = [
+    (None, NAMES, False),
+    ("auto", NAMES, False),
+    ("none", (), False),
+    ("required", NAMES, True),
+    ({"type": "function", "function": {"name": "get_time"}}, ("get_time",), True),
+]
+
+
+@pytest.mark.parametrize(("choice", "names", "forced"), CHOICES, ids=str)
+def test_a_tool_choice_says_what_may_be_called(
+    choice: Any, names: tuple[str, ...], forced: bool
+) -> None:
+    found = chosen_tools(TOOLS, choice, "m")
+    assert (found.names, found.forced) == (names, forced)
+    assert found.offered == (() if choice == "none" else TOOLS)
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "words"),
+    [
+        (TOOLS, "sometimes", "tool_choice='sometimes'"),
+        (TOOLS, {"type": "function", "function": {"name": "fly"}}, "'fly'"),
+        ((), "required", "'required', and tools is empty"),
+        (({"type": "function"},), None, r"tools\[0\] is no function"),
+        ((WEATHER, WEATHER), None, "two functions named 'get_weather'"),
+    ],
+)
+def test_a_choice_that_cannot_be_made_is_refused(tools: Any, choice: Any, words: str) -> None:
+    with pytest.raises(BadRequestError, match=words):
+        chosen_tools(tools, choice, "m")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Model, Path]]:
+    path = make_tiny_gguf(tmp_path_factory.mktemp("t") / "tiny.gguf")
+    with log.kept():
+        yield Model(path), path
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_a_call_that_is_required_is_written_in_the_familys_form_with_valid_arguments(
+    model: tuple[Model, Path], form: str
+) -> None:
+    choice = chosen_tools(TOOLS, "required", "m")
+    grammar = calls_grammar(choice, FORMS[form], "m")
+    seen = set()
+    for seed in range(12):
+        content, calls = calls_of(written(model[0], grammar, seed), form)
+        assert content == ""
+        [(name, arguments)] = calls
+        seen.add(name)
+        if name == "get_weather":
+            jsonschema.validate(arguments, WEATHER["function"]["parameters"])
+        else:
+            assert arguments == {}
+    assert seen == set(NAMES)
+
+
+def test_a_named_function_is_the_only_one_that_is_called(model: tuple[Model, Path]) -> None:
+    named = {"type": "function", "function": {"name": "get_time"}}
+    grammar = calls_grammar(chosen_tools(TOOLS, named, "m"), FORMS["hermes"], "m")
+    for seed in range(4):
+        assert calls_of(written(model[0], grammar, seed), "hermes") == ("", [("get_time", {})])
+
+
+def test_parameters_that_a_grammar_cannot_say_are_refused_with_the_functions_name() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"not": {}}}}
+    with pytest.raises(BadRequestError, match=r"function 'f' cannot be kept to: 'not' at #"):
+        calls_grammar(chosen_tools((tool,), "required", "m"), FORMS["json"], "m")
+
+
+CONVERSATION = [
+    {"role": "user", "content": "Weather?"},
+    {"role": "assistant", "content": None, "tool_calls": [
+        {"id": "call_0123456789abcdef", "type": "function",
+         "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}]},
+    {"role": "tool", "tool_call_id": "call_0123456789abcdef", "content": "rain"},
+]  # fmt: skip
+
+
+def prompt(model: tuple[Model, Path], source: str, tools: Any = TOOLS) -> str:
+    messages = plain_messages(CONVERSATION, "m")
+    tokens = PromptWriter(*model, source).write(messages, "m", tools=tools, override=source)
+    return b"".join(model[0].piece(token) for token in tokens).decode()
+
+
+def test_tools_calls_and_results_reach_the_template(model: tuple[Model, Path]) -> None:
+    text = prompt(model, TEMPLATES["hermes"])
+    assert f"<tools>{json.dumps(TOOLS)}</tools>" in text
+    assert '<tool_call>{"name": "get_weather", "arguments": {"city": "Oslo"}}</tool_call>' in text
+    assert text.endswith("[tool]rain")
+    assert "<tools>" not in prompt(model, TEMPLATES["hermes"], ())
+
+
+def test_a_template_that_joins_arguments_as_text_gets_them_as_text(
+    model: tuple[Model, Path],
+) -> None:
+    source = (
+        "{% for m in messages %}{% for c in m.tool_calls or [] %}"
+        "{{ '>' + c.function.arguments }}{% endfor %}{% endfor %}"
+    )
+    assert prompt(model, source, ()) == '>{"city": "Oslo"}'
+
+
+def test_ids_of_other_models_are_made_to_fit(model: tuple[Model, Path]) -> None:
+    assert "[TOOL_CALLS]" in prompt(model, TEMPLATES["mistral"])
+    _, call, result = prepared(CONVERSATION, FORMS["mistral"])
+    assert call["tool_calls"][0]["id"] == result["tool_call_id"]
+    kept = {"role": "tool", "tool_call_id": "abcDEF123", "content": ""}
+    assert prepared([kept], FORMS["mistral"]) == [kept]
+
+
+def test_tools_for_a_template_without_a_place_for_them_are_refused(
+    model: tuple[Model, Path],
+) -> None:
+    with pytest.raises(BadRequestError, match="no place for tools"):
+        prompt(model, "{{ messages[0].content }}")
+
+
+def test_markers_that_are_control_tokens_are_given_their_text(tmp_path: Path) -> None:
+    path = make_tiny_gguf(tmp_path / "t.gguf")
+    model = Model(path)
+    writer = PromptWriter(model, path, None)
+    # The tiny model's vocabulary has no such token, so their text is written byte by byte.
+    assert writer.markers(TEMPLATES["hermes"]) == {}
