@@ -61,6 +61,7 @@ def make_tiny_gguf(
     layers: int = 2,
     seed: int = 0,
     ends: bool = True,
+    more_markers: tuple[str, ...] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a random llama-architecture model in float32; about 0.5 MB as it is.
@@ -74,10 +75,11 @@ def make_tiny_gguf(
         layers: number of blocks.
         seed: of the weights.
         ends: ``False`` makes a model that never ends its answer by itself.
+        more_markers: control tokens at the end of the vocabulary.
         metadata: string and integer entries that replace or add to the file's own.
     """
     random = np.random.default_rng(seed)
-    size, hidden = len(vocabulary()), width * 2
+    size, hidden = len(vocabulary()) + len(more_markers), width * 2
 
     def draw(*shape: int, scale: float) -> npt.NDArray[np.float32]:
         return (random.standard_normal(shape) * scale).astype(np.float32)
@@ -102,7 +104,9 @@ def make_tiny_gguf(
     if not ends:
         # A zero row has logit 0, and among so many others one is always above it.
         weights["output.weight"][: len(MARKERS)] = 0.0
-    _write(path, weights, chat_template, context_length, name, layers, 4, metadata or {})
+    _write(
+        path, weights, chat_template, context_length, name, layers, 4, metadata or {}, more_markers
+    )
     return path
 
 
@@ -246,6 +250,7 @@ def _write(
     layers: int,
     heads: int,
     metadata: Mapping[str, Any],
+    more_markers: tuple[str, ...] = (),
 ) -> None:
     writer = gguf.GGUFWriter(str(path), "llama")
     width = weights["token_embd.weight"].shape[1]
@@ -259,9 +264,9 @@ def _write(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(width // heads)
     writer.add_rope_freq_base(10000.0)
-    writer.add_vocab_size(len(vocabulary()))
+    writer.add_vocab_size(len(vocabulary()) + len(more_markers))
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    _add_tokenizer(writer)
+    _add_tokenizer(writer, more_markers)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
     for key, value in metadata.items():
@@ -281,17 +286,14 @@ def _finish(writer: gguf.GGUFWriter, weights: Weights) -> None:
     writer.close()
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter) -> None:
-    tokens = vocabulary()
-    control = len(MARKERS)
+def _add_tokenizer(writer: gguf.GGUFWriter, more_markers: tuple[str, ...]) -> None:
+    tokens = [*vocabulary(), *more_markers]
+    control = {*MARKERS, *more_markers}
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
     writer.add_token_types(
-        [
-            gguf.TokenType.CONTROL if i < control else gguf.TokenType.NORMAL
-            for i in range(len(tokens))
-        ]
+        [gguf.TokenType.CONTROL if token in control else gguf.TokenType.NORMAL for token in tokens]
     )
     writer.add_token_merges(list(MERGES))
     writer.add_bos_token_id(END)

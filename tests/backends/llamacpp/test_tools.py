@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelrouter.backends.llamacpp.grammar import calls_grammar
-from modelrouter.backends.llamacpp.native import Model, log
+from modelrouter.backends.llamacpp.native import Model, NativeGrammar, log
 from modelrouter.backends.llamacpp.prompt import PromptWriter, plain_messages
 from modelrouter.backends.llamacpp.tools import (
     ToolCallAssembler,
@@ -24,7 +25,7 @@ from modelrouter.backends.llamacpp.tools import (
     read_calls,
 )
 from modelrouter.exceptions import BadRequestError
-from tests.support.gguf_factory import make_tiny_gguf
+from tests.support.gguf_factory import MARKERS, make_tiny_gguf
 from tests.support.random_writer import written
 
 WEATHER: dict[str, Any] = {
@@ -314,8 +315,23 @@ def test_tools_for_a_template_without_a_place_for_them_are_refused(
 
 
 def test_markers_that_are_control_tokens_are_given_their_text(tmp_path: Path) -> None:
-    path = make_tiny_gguf(tmp_path / "t.gguf")
+    marks = ("<tool_call>", "</tool_call>")
+    path = make_tiny_gguf(tmp_path / "t.gguf", more_markers=marks)
     model = Model(path)
     writer = PromptWriter(model, path, None)
-    # The tiny model's vocabulary has no such token, so their text is written byte by byte.
-    assert writer.markers(TEMPLATES["hermes"]) == {}
+    last = model.n_vocab
+    assert model.piece(last - 2) == b""
+    found = writer.markers(TEMPLATES["hermes"])
+    assert found == {last - 2: marks[0].encode(), last - 1: marks[1].encode()}
+    # Its vocabulary has no token for these: their text is written byte by byte.
+    assert writer.markers(TEMPLATES["mistral"]) == {}
+
+
+def test_a_marker_that_is_a_control_token_may_be_written_where_a_call_is_forced(
+    tmp_path: Path,
+) -> None:
+    model = Model(make_tiny_gguf(tmp_path / "t.gguf", more_markers=("<tool_call>",)))
+    grammar = calls_grammar(chosen_tools(TOOLS, "required", "m"), FORMS["hermes"], "m")
+    allowed = NativeGrammar(model, grammar).allowed(np.arange(model.n_vocab, dtype=np.int32))
+    assert allowed[model.n_vocab - 1]
+    assert not allowed[MARKERS.index("<|user|>")]

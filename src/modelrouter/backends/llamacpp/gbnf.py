@@ -198,7 +198,7 @@ def numbers(least: int | None, most: int | None, above: bool, below: bool) -> st
 
 def _decimals(low: int, high: int, above: bool, below: bool) -> str:
     # So few that no reader rounds them up to the next whole number.
-    fraction, nonzero = '"." [0-9]{1,6}', '"." [0-9]{0,5} [1-9]'
+    fraction, nonzero = '"." [0-9]{1,6}', '"." [0-9]{0,3} [1-9] [0-9]{0,2}'
     parts = []
     if above:
         if low < high:
