@@ -6,13 +6,17 @@ random as a model without any sense would.
 
 from __future__ import annotations
 
+import datetime
+import enum
 import json
 import re
+import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jsonschema
 import numpy as np
+import pydantic
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -388,3 +392,63 @@ def test_a_grammar_that_llama_cpp_refuses_is_an_error_of_its_own(model: Model) -
     assert grammar is not None
     with pytest.raises(NativeError):
         NativeGrammar(model, grammar)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = 2
+
+
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"] = "cat"
+    lives: int = pydantic.Field(ge=0, le=9)
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"]
+    tags: Annotated[
+        list[Annotated[str, pydantic.Field(max_length=4)]], pydantic.Field(max_length=2)
+    ]
+
+
+class Everything(pydantic.BaseModel):
+    """What people write in their models."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    name: str = pydantic.Field(min_length=1, max_length=5, description="a name")
+    nick: str | None = None
+    colour: Colour
+    pet: Cat | Dog = pydantic.Field(discriminator="kind")
+    either: Cat | Dog | bool
+    share: float = pydantic.Field(ge=0, le=1)
+    positive: float = pydantic.Field(gt=0)
+    even: Annotated[int, pydantic.Field(gt=-3, lt=1_000)]
+    at: datetime.datetime
+    on: datetime.date
+    clock: datetime.time
+    key: uuid.UUID
+    site: pydantic.HttpUrl
+    code: str = pydantic.Field(pattern=r"^[A-Z]{2}\d{2,4}$")
+    pair: tuple[int, Literal["x", "y"]]
+    by_name: dict[str, int]
+    anything: Any
+    nested: list[Everything] = pydantic.Field(default_factory=list, max_length=1)
+
+
+def test_a_pydantic_model_reads_what_is_written_under_its_schema(model: Model) -> None:
+    schema = Everything.model_json_schema()
+    grammar = grammar_of(schema_format(schema), "m")
+    assert grammar is not None
+    for seed in range(25):
+        text = written(model, grammar, seed)
+        Everything.model_validate_json(text)
+        jsonschema.validate(json.loads(text), schema)
+
+
+def test_a_pydantic_field_that_cannot_be_kept_to_is_named() -> None:
+    class Tags(pydantic.BaseModel):
+        tags: set[str]
+
+    with pytest.raises(BadRequestError, match="'uniqueItems' at #/properties/tags"):
+        grammar_of(schema_format(Tags.model_json_schema()), "m")

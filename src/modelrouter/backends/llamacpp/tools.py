@@ -6,6 +6,7 @@ tolerantly, and what is no call is plain text.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -83,6 +84,7 @@ _LLAMA: Final = Form("llama-3", "<|python_tag|>", marked=False, arguments="param
 _PLAIN: Final = Form("json")
 
 
+@functools.lru_cache(maxsize=64)
 def handles_tools(source: str) -> bool:
     """Whether a chat template has a place for tools: whether it uses a variable of that name."""
     import jinja2
@@ -94,6 +96,7 @@ def handles_tools(source: str) -> bool:
     return any(kind == "name" and text == "tools" for _, kind, text in tokens)
 
 
+@functools.lru_cache(maxsize=64)
 def form_of(source: str) -> Form:
     """The form in which a template shows calls to its model."""
     if _MISTRAL.opening in source:
