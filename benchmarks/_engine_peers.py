@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+
 from _models import cache_dir
 
 BATCH = 512  # prompt tokens in one step
@@ -156,6 +158,7 @@ class LowLevel(Peer):
 
         self._lib = llama_cpp
         self._setup = setup
+        logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)
         llama_cpp.llama_backend_init()
         self._model = llama_cpp.llama_model_load_from_file(
             str(setup.path).encode(), llama_cpp.llama_model_default_params()
@@ -195,10 +198,8 @@ class LowLevel(Peer):
         last = self._prefill(context, tokens)
         answers = [[int(token)] for token in last]
         positions = [len(own) for own in tokens]
-        for i in range(len(prompts)):
-            batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = i
-            batch.logits[i] = 1
+        for i in range(len(prompts)):  # which row is whose stays, so it is written once
+            self._row(i, 0, 0, sequence=i, wanted=True)
         batch.n_tokens = len(prompts)
         for _ in range(max_tokens - 1):
             for i, answer in enumerate(answers):
@@ -234,11 +235,7 @@ class LowLevel(Peer):
         for sequence, prompt in enumerate(prompts):
             for position, token in enumerate(prompt):
                 final = position == len(prompt) - 1
-                self._batch.token[rows] = token
-                self._batch.pos[rows] = position
-                self._batch.n_seq_id[rows] = 1
-                self._batch.seq_id[rows][0] = sequence
-                self._batch.logits[rows] = final
+                self._row(rows, token, position, sequence=sequence, wanted=final)
                 if final:
                     ends[rows] = sequence
                 rows += 1
@@ -247,6 +244,14 @@ class LowLevel(Peer):
         if rows:
             flush()
         return last
+
+    def _row(self, row: int, token: int, position: int, *, sequence: int, wanted: bool) -> None:
+        batch = self._batch
+        batch.token[row] = token
+        batch.pos[row] = position
+        batch.n_seq_id[row] = 1
+        batch.seq_id[row][0] = sequence
+        batch.logits[row] = wanted
 
     def _decode(self, context: Any) -> None:
         failed = self._lib.llama_decode(context, self._batch)
@@ -272,33 +277,26 @@ class LowLevel(Peer):
             pieces.append(room.raw[:size])
         return b"".join(pieces).decode("utf-8", errors="replace")
 
-    def margin(self, prompt: str, answer: str) -> tuple[int, float]:
-        """Where an answer leaves the greedy one, and how close the two likeliest tokens are there.
-
-        The first is a position in the greedy answer, the second a difference of logits.
+    def gap(self, prompt: str, texts: Sequence[str], max_tokens: int) -> float:
+        """How far apart the two likeliest tokens' logits are where one of the texts leaves the
+        greedy answer; 0 where none does.
         """
         context = self._context(1)
         self._lib.llama_memory_clear(self._lib.llama_get_memory(context), False)
-        prompt_tokens = self.tokens(prompt)
-        made = [self._prefill(context, [prompt_tokens])[0]]
-        smallest = float("inf")
-        row = self._lib.llama_get_logits_ith(context, -1)
-        for step in range(self._setup.context - len(prompt_tokens) - 1):
+        tokens = self.tokens(prompt)
+        answer: list[int] = []
+        self._prefill(context, [tokens])
+        for position in range(len(tokens), len(tokens) + max_tokens):
+            row = self._lib.llama_get_logits_ith(context, -1)
             logits = np.ctypeslib.as_array(row, shape=(self._size,))
             second, first = np.partition(logits, -2)[-2:]
-            smallest = float(first - second)
-            if not answer.startswith(self._text(made)):
-                return step, smallest
+            answer.append(int(logits.argmax()))
+            if not all(text.startswith(self._text(answer)) for text in texts):
+                return float(first - second)
+            self._row(0, answer[-1], position, sequence=0, wanted=True)
             self._batch.n_tokens = 1
-            self._batch.token[0] = made[-1]
-            self._batch.pos[0] = len(prompt_tokens) + step
-            self._batch.n_seq_id[0] = 1
-            self._batch.seq_id[0][0] = 0
-            self._batch.logits[0] = 1
             self._decode(context)
-            row = self._lib.llama_get_logits_ith(context, -1)
-            made.append(int(np.ctypeslib.as_array(row, shape=(self._size,)).argmax()))
-        return len(made), smallest
+        return 0.0
 
     def close(self) -> None:
         self._lib.llama_batch_free(self._batch)
@@ -431,6 +429,7 @@ class Server(Peer):
         )
 
     def first_token_s(self, prompt: str) -> float:
+        self._local.__dict__.clear()  # servers close a connection that was idle, or streamed on
         began = time.perf_counter()
         took: float | None = None
         with self._post(prompt, 4, stream=True) as response:
