@@ -32,7 +32,11 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "top_p": (0.0, 1.0),
     "presence_penalty": (-2.0, 2.0),
     "frequency_penalty": (-2.0, 2.0),
+    "confidence_floor": (0.0, 1.0),
 }
+
+
+_NOT_SENT: Final = ("extra", "confidence_floor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,9 @@ class GenerationSettings:
     """Sampling parameters under OpenAI's names; ``UNSET`` leaves the default.
 
     ``extra`` is handed to the provider as it is (``user``, ``logit_bias`` ...).
+    ``confidence_floor`` is for local models alone and never sent: an answer is given up, as
+    :class:`~modelrouter.exceptions.LowConfidenceError`, when the geometric mean of its tokens'
+    probabilities falls below it.
 
     Raises:
         ConfigurationError: a value is outside OpenAI's range; the message names it.
@@ -52,6 +59,7 @@ class GenerationSettings:
     seed: int | Unset | None = UNSET
     presence_penalty: float | Unset | None = UNSET
     frequency_penalty: float | Unset | None = UNSET
+    confidence_floor: float | Unset | None = UNSET
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -73,11 +81,11 @@ class GenerationSettings:
             )
 
     def as_parameters(self) -> dict[str, Any]:
-        """The parameters that were given, by OpenAI's names."""
+        """The parameters that were given, by OpenAI's names, for a provider."""
         given = {
             f.name: value
             for f in fields(self)
-            if f.name != "extra" and (value := getattr(self, f.name)) is not UNSET
+            if f.name not in _NOT_SENT and (value := getattr(self, f.name)) is not UNSET
         }
         return {**given, **self.extra}
 

@@ -19,7 +19,9 @@
     │   ├── MalformedResponseError       an answer that is not the protocol's
     │   ├── StreamInterruptedError       cut after the first text; carries the partial text
     │   └── LocalModelError              llama.cpp could not do it
-    │       └── ModelFileError           a GGUF that is missing, truncated or not a GGUF
+    │       ├── ModelFileError           a GGUF that is missing, truncated or not a GGUF
+    │       ├── QueueFullError           as many requests wait for the model as may
+    │       └── LowConfidenceError       the answer's probability fell below the floor asked for
     └── AllCandidatesFailedError         several models were asked and none answered
 
 No message, ``repr`` or log of these holds an API key: backends redact before raising.
@@ -46,11 +48,13 @@ __all__ = [
     "InvalidExamplesError",
     "InvalidTaskError",
     "LocalModelError",
+    "LowConfidenceError",
     "MalformedResponseError",
     "MissingDependencyError",
     "ModelFileError",
     "ModelRouterError",
     "NoEligibleModelError",
+    "QueueFullError",
     "RateLimitError",
     "ServerError",
     "StreamInterruptedError",
@@ -233,6 +237,36 @@ class LocalModelError(BackendError):
 
 class ModelFileError(LocalModelError):
     """A GGUF file is missing, truncated, or no GGUF at all."""
+
+
+class QueueFullError(LocalModelError):
+    """As many requests wait for the local model as its settings allow.
+
+    Not retried on the same model: whoever sends too much is not helped by sending it again.
+
+    Attributes:
+        waiting: how many wait.
+    """
+
+    def __init__(self, message: str, *, waiting: int, model: str = "", hint: str = "") -> None:
+        super().__init__(message, model=model, hint=hint)
+        self.waiting = waiting
+
+
+class LowConfidenceError(LocalModelError):
+    """A local model's answer was given up because the model was not sure enough of it.
+
+    Attributes:
+        partial_text: the answer so far.
+        confidence: the geometric mean of its tokens' probabilities.
+    """
+
+    def __init__(
+        self, message: str, *, partial_text: str, confidence: float, model: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, model=model, hint=hint)
+        self.partial_text = partial_text
+        self.confidence = confidence
 
 
 class AllCandidatesFailedError(ModelRouterError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -23,6 +24,7 @@ __all__ = [
     "Chunk",
     "ChunkChoice",
     "Completion",
+    "Confidence",
     "Delta",
     "Embedding",
     "EmbeddingResponse",
@@ -66,6 +68,26 @@ class ReplyMessage(_Response):
     refusal: str | None = None
 
 
+class Confidence(_Response):
+    """How sure a model was of its answer, from its own probabilities. Local models only.
+
+    Attributes:
+        mean_logprob, min_logprob: of the answer's tokens, natural logarithms.
+        mean_entropy: of the distributions they were chosen from, in nats.
+        tokens: how many tokens that is, the one that ends the answer included.
+    """
+
+    mean_logprob: float
+    min_logprob: float
+    mean_entropy: float
+    tokens: int
+
+    @property
+    def probability(self) -> float:
+        """The geometric mean of the tokens' probabilities, 0 to 1."""
+        return math.exp(self.mean_logprob)
+
+
 class Choice(_Response):
     """One answer."""
 
@@ -73,6 +95,7 @@ class Choice(_Response):
     message: ReplyMessage
     finish_reason: FinishReason = "stop"
     logprobs: Any = None
+    confidence: Confidence | None = None
 
 
 class Usage(_Response):
@@ -140,6 +163,11 @@ class Completion(_Routed):
         """The first choice's text; empty when it is a tool call."""
         return self.choices[0].message.content or ""
 
+    @property
+    def confidence(self) -> Confidence | None:
+        """How sure the model was of the first choice; ``None`` where that is not known."""
+        return self.choices[0].confidence
+
 
 class FunctionCallDelta(_Response):
     """A piece of a function call."""
@@ -172,6 +200,7 @@ class ChunkChoice(_Response):
     delta: Delta
     finish_reason: FinishReason | None = None
     logprobs: Any = None
+    confidence: Confidence | None = None
 
 
 class Chunk(_Routed):

@@ -161,27 +161,6 @@ def test_without_a_seed_answers_differ_when_the_temperature_allows(shared_backen
     assert len({shared_backend.complete(request).text for _ in range(4)}) > 1
 
 
-def test_what_was_asked_before_does_not_change_an_answer_and_saves_reading(models, trials):
-    """To the last bit: the prompt is cut into the same batches wherever its reading begins."""
-    backend = LlamaCppBackend(LlamaCppSettings(n_batch=32, cache_dir=trials))
-    start = "All human beings are born free and equal in dignity and rights. " * 3
-    alone = {}
-    for end in ("They", "Everyone", "No one shall be"):
-        request = ask(models.tiny, start + end, max_tokens=60, temperature=0.7, seed=7)
-        fresh = LlamaCppBackend(LlamaCppSettings(n_batch=32, cache_dir=trials))
-        alone[end] = fresh.complete(request)
-        fresh.close()
-        assert alone[end].usage.cached_tokens == 0
-        after = backend.complete(request)
-        assert after.text == alone[end].text
-        again = backend.complete(request)
-        assert again.text == alone[end].text
-        assert again.usage.cached_tokens >= 96
-        assert again.usage.prompt_tokens == alone[end].usage.prompt_tokens
-    assert len({reply.text for reply in alone.values()}) == 3
-    backend.close()
-
-
 def test_the_text_of_a_control_token_in_a_message_stays_text(shared_backend, models):
     """Nobody can end a turn or begin another speaker's by typing its marker."""
     marker = shared_backend.complete(ask(models.tiny, MARKERS[0], max_tokens=1)).usage
@@ -299,8 +278,11 @@ def test_a_schema_nested_beyond_reason_is_refused(shared_backend, models):
     ("options", "words"),
     [
         ({"tools": ({"type": "function"},)}, "tools"),
-        ({"n": 2}, "n=2"),
-        ({"logprobs": True}, "logprobs"),
+        ({"n": 0}, "n=0"),
+        ({"n": 1.5}, "whole number"),
+        ({"logprobs": 3}, "logprobs=3"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs=21"),
+        ({"top_logprobs": 2}, "logprobs=True"),
         ({"logit_bias": {"999999": 1}}, "beyond"),
         ({"logit_bias": {"one": 1}}, "logit_bias"),
         ({"logit_bias": {1: float("nan")}}, "logit_bias"),

@@ -16,8 +16,9 @@ import pytest
 
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
 from modelrouter.backends.llamacpp.channel import Failed, Finished, Text
+from modelrouter.backends.llamacpp.job import Job
 from modelrouter.backends.llamacpp.sampling import SamplingOptions
-from modelrouter.backends.llamacpp.worker import Job, Worker
+from modelrouter.backends.llamacpp.worker import Worker
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import BackendError, BackendTimeoutError, LocalModelError
 from tests.backends.llamacpp.conftest import ask
@@ -141,7 +142,7 @@ def test_requests_are_served_in_the_order_they_came(models, trials):
 
 
 def test_a_request_cancelled_while_it_waits_never_runs(models, trials):
-    worker = Worker(models.endless.path, LlamaCppSettings(cache_dir=trials))
+    worker = Worker(models.endless.path, LlamaCppSettings(slots=1, cache_dir=trials))
     first, second, third = (job(models.endless, str(i), max_tokens=10_000) for i in range(3))
     third.options = SamplingOptions(max_tokens=2)
     for each in (first, second, third):
@@ -252,12 +253,14 @@ def test_work_that_was_broken_off_leaves_no_trace_in_later_answers(backend, mode
         assert [backend.complete(request).text for request in requests] == before
 
 
-def test_time_spent_waiting_in_line_counts(backend, models):
+def test_time_spent_waiting_in_line_counts(models, trials):
+    backend = LlamaCppBackend(LlamaCppSettings(slots=1, cache_dir=trials))
     busy = backend.stream(ask(models.endless, "?", max_tokens=15_000))
     next(busy)
     with pytest.raises(BackendTimeoutError, match="waiting for its turn"):
         backend.complete(ask(models.endless, "?", timeout_s=0.1))
     busy.close()
+    backend.close()
 
 
 def test_a_stream_that_nobody_reads_ends_with_its_time(backend, models):

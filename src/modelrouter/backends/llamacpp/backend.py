@@ -7,9 +7,9 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from modelrouter.backends.base import Request
 from modelrouter.backends.llamacpp.channel import (
@@ -21,10 +21,12 @@ from modelrouter.backends.llamacpp.channel import (
     SyncChannel,
     Text,
 )
+from modelrouter.backends.llamacpp.figures import EngineFigures
+from modelrouter.backends.llamacpp.job import Job
 from modelrouter.backends.llamacpp.prompt import plain_messages
 from modelrouter.backends.llamacpp.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
-from modelrouter.backends.llamacpp.worker import Job, Worker
+from modelrouter.backends.llamacpp.worker import Worker
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import BadRequestError, LocalModelError
 from modelrouter.response import (
@@ -33,7 +35,10 @@ from modelrouter.response import (
     ChunkChoice,
     Completion,
     Delta,
+    FunctionCallDelta,
     ReplyMessage,
+    ToolCall,
+    ToolCallDelta,
     Usage,
     new_id,
     now,
@@ -46,9 +51,10 @@ __all__ = ["LlamaCppBackend"]
 class LlamaCppBackend:
     """Runs GGUF models in this process.
 
-    Each file is loaded once, at its first request, and owned by one thread that answers one
-    request at a time in the order they came; any number of threads and tasks may call at once.
-    Leaving a stream, cancelling a task or running out of time frees the model before the
+    Each file is loaded once, at its first request, and owned by one thread. Any number of threads
+    and tasks may call at once: as many requests as the settings have slots are answered together,
+    a token of each in one computation (continuous batching), the others wait in the order they
+    came. Leaving a stream, cancelling a task or running out of time frees the slot before the
     next token; a request that is given up while it waits never runs.
 
     The prompt is written by the chat template in the file. Without ``temperature`` the likeliest
@@ -80,35 +86,35 @@ class LlamaCppBackend:
     def complete(self, request: Request) -> Completion:
         """Answer; blocks."""
         channel = SyncChannel()
-        answer = _Answer(request)
         with self._submitted(request, channel, in_pieces=False) as job:
-            while answer.usage is None:
+            answer = _Answer(request, job.options.n)
+            while not answer.whole:
                 answer.add(_received(job, channel))
         return answer.completion()
 
     async def acomplete(self, request: Request) -> Completion:
         """Answer; the event loop goes on meanwhile."""
         channel = AsyncChannel(request.timeout_s)
-        answer = _Answer(request)
         with self._submitted(request, channel, in_pieces=False) as job:
-            while answer.usage is None:
+            answer = _Answer(request, job.options.n)
+            while not answer.whole:
                 answer.add(await _areceived(job, channel))
         return answer.completion()
 
     def stream(self, request: Request) -> Generator[Chunk, None, None]:
         """Answer in chunks."""
         channel = SyncChannel()
-        answer = _Answer(request)
         with self._submitted(request, channel, in_pieces=True) as job:
-            while answer.usage is None:
+            answer = _Answer(request, job.options.n)
+            while not answer.whole:
                 yield answer.add(_received(job, channel))
 
     async def astream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """Answer in chunks; the event loop goes on meanwhile."""
         channel = AsyncChannel(request.timeout_s)
-        answer = _Answer(request)
         with self._submitted(request, channel, in_pieces=True) as job:
-            while answer.usage is None:
+            answer = _Answer(request, job.options.n)
+            while not answer.whole:
                 yield answer.add(await _areceived(job, channel))
 
     def tokenizer(self, card: ModelCard) -> Tokenizer | None:
@@ -134,7 +140,24 @@ class LlamaCppBackend:
     def warm(self, card: ModelCard) -> None:
         """Load the model in the background; what goes wrong is told to the first request."""
         if card.path is not None and not self._closed:
-            self._worker(card, card.path).submit(None)
+            self._worker(card, card.path).warm()
+
+    def unload(self, card: ModelCard | None = None) -> None:
+        """Free a model's memory, or every model's, once what runs has ended; blocks until then.
+
+        The next request loads it again.
+        """
+        with self._lock:
+            workers = dict(self._workers)
+        if card is not None:
+            workers = {k: w for k, w in workers.items() if k == _key(card.path)}
+        for worker in workers.values():
+            worker.unload()
+
+    def figures(self, card: ModelCard) -> EngineFigures:
+        """How fast a model runs here, what waits for it, what it takes; zeros if not loaded."""
+        worker = self._workers.get(_key(card.path))
+        return worker.figures() if worker is not None else EngineFigures()
 
     def close(self) -> None:
         """End what runs, refuse what waits, free every model; returns when that is done."""
@@ -171,8 +194,9 @@ class LlamaCppBackend:
             most_output=card.max_output_tokens,
             messages=plain_messages(request.messages, card.name),
             options=SamplingOptions.of(request.settings, card.name),
-            response_format=request.response_format,
             channel=channel,
+            response_format=request.response_format,
+            chat_template=card.chat_template,
             deadline=None if timeout_s is None else time.monotonic() + timeout_s,
             in_pieces=in_pieces,
         )
@@ -209,15 +233,20 @@ class _Submitted:
 
 
 class _Answer:
-    """An answer as it grows: events in, chunks out."""
+    """A reply as it grows: events in, chunks out."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, count: int) -> None:
         self._model = request.card.name
         self._id, self._created = new_id(), now()
-        self._begun = False
-        self._text: list[str] = []
-        self._last: Finished | None = None
-        self.usage: Usage | None = None
+        self._texts: list[list[str]] = [[] for _ in range(count)]
+        self._logprobs: list[list[Any]] = [[] for _ in range(count)]
+        self._begun: set[int] = set()
+        self._ended: dict[int, Finished] = {}
+
+    @property
+    def whole(self) -> bool:
+        """Whether every answer has ended."""
+        return len(self._ended) == len(self._texts)
 
     def add(self, event: Event) -> Chunk:
         """The chunk for an event.
@@ -227,45 +256,69 @@ class _Answer:
         """
         if isinstance(event, Failed):
             raise event.error
-        delta = Delta() if self._begun else Delta(role="assistant")
-        self._begun = True
+        index = event.index
+        delta = Delta() if index in self._begun else Delta(role="assistant")
+        self._begun.add(index)
+        choice = ChunkChoice(index=index, delta=delta)
         if isinstance(event, Text):
-            self._text.append(event.text)
+            self._texts[index].append(event.text)
+            self._logprobs[index] += event.logprobs
             delta.content = event.text
-            choice = ChunkChoice(delta=delta)
+            choice.logprobs = {"content": list(event.logprobs)} if event.logprobs else None
         else:
-            self._last = event
-            self.usage = _usage(event)
-            choice = ChunkChoice(delta=delta, finish_reason=event.reason)
+            self._ended[index] = event
+            choice.finish_reason, choice.confidence = event.reason, event.confidence
+            delta.tool_calls = _call_deltas(event.tool_calls) or None
         return Chunk(
             id=self._id,
             created=self._created,
             model=self._model,
             choices=[choice],
-            usage=self.usage,
+            usage=self._usage() if self.whole else None,
         )
 
     def completion(self) -> Completion:
-        """The whole reply, once the last event has come."""
-        assert self._last is not None
-        assert self.usage is not None
-        message = ReplyMessage(content="".join(self._text))
+        """The whole reply, once every answer has ended."""
         return Completion(
             id=self._id,
             created=self._created,
             model=self._model,
-            choices=[Choice(message=message, finish_reason=self._last.reason)],
-            usage=self.usage,
+            choices=[self._choice(index) for index in range(len(self._texts))],
+            usage=self._usage(),
+        )
+
+    def _choice(self, index: int) -> Choice:
+        event, text = self._ended[index], "".join(self._texts[index])
+        calls = list(event.tool_calls) or None
+        return Choice(
+            index=index,
+            message=ReplyMessage(content=text or (None if calls else ""), tool_calls=calls),
+            finish_reason=event.reason,
+            logprobs={"content": self._logprobs[index]} if self._logprobs[index] else None,
+            confidence=event.confidence,
+        )
+
+    def _usage(self) -> Usage:
+        first = self._ended[0]
+        generated = sum(event.completion_tokens for event in self._ended.values())
+        return Usage(
+            prompt_tokens=first.prompt_tokens,
+            completion_tokens=generated,
+            total_tokens=first.prompt_tokens + generated,
+            prompt_tokens_details={"cached_tokens": first.cached_tokens},  # type: ignore[call-arg] # kept as an extra field
         )
 
 
-def _usage(event: Finished) -> Usage:
-    return Usage(
-        prompt_tokens=event.prompt_tokens,
-        completion_tokens=event.completion_tokens,
-        total_tokens=event.prompt_tokens + event.completion_tokens,
-        prompt_tokens_details={"cached_tokens": event.cached_tokens},  # type: ignore[call-arg] # kept as an extra field
-    )
+def _call_deltas(calls: Sequence[ToolCall]) -> list[ToolCallDelta]:
+    return [
+        ToolCallDelta(
+            index=place,
+            id=call.id,
+            type="function",
+            function=FunctionCallDelta(name=call.function.name, arguments=call.function.arguments),
+        )
+        for place, call in enumerate(calls)
+    ]
 
 
 def _received(job: Job, channel: SyncChannel) -> Event:

@@ -5,37 +5,52 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from modelrouter.exceptions import BackendError
-from modelrouter.response import FinishReason
+from modelrouter.response import Confidence, FinishReason, ToolCall
 
 __all__ = ["AsyncChannel", "Channel", "Event", "Failed", "Finished", "SyncChannel", "Text"]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """More of the answer."""
+    """More of an answer.
+
+    Attributes:
+        text: what is added; may be empty where only ``logprobs`` are told.
+        index: which of the answers, if several were asked for.
+        logprobs: of the tokens since the last event, as OpenAI writes them, where asked for.
+    """
 
     text: str
+    index: int = 0
+    logprobs: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of the answer.
+    """The end of an answer.
 
     Attributes:
-        reason: ``stop`` or ``length``.
+        reason: ``stop``, ``length`` or ``tool_calls``.
         prompt_tokens: tokens of the prompt.
         cached_tokens: how many of them were in memory already.
         completion_tokens: tokens generated, without the one that ends the answer.
+        index: which of the answers.
+        confidence: how sure the model was of it.
+        tool_calls: what the model wants called.
     """
 
     reason: FinishReason
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    index: int = 0
+    confidence: Confidence | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,119 +1,193 @@
-"""One answer: prompt tokens into the model, tokens out of it, until a reason to stop."""
+"""Generation: one answer as it grows, token by token; knows nothing of llama.cpp's memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
-from modelrouter.backends.llamacpp.channel import Finished
-from modelrouter.backends.llamacpp.native import Context, Model, Switch
-from modelrouter.backends.llamacpp.sampling import NoTokenAllowed, Sampler
+from modelrouter.backends.llamacpp.channel import Finished, Text
+from modelrouter.backends.llamacpp.job import Job
+from modelrouter.backends.llamacpp.sampling import Sampler
 from modelrouter.backends.llamacpp.text import TextAssembler
-from modelrouter.exceptions import LocalModelError
+from modelrouter.exceptions import LowConfidenceError
+from modelrouter.response import Confidence, ToolCall
 
-__all__ = ["Memory", "generate"]
+__all__ = ["Generation", "Vocabulary"]
 
-
-@dataclass(slots=True)
-class Memory:
-    """What of the last prompt is still in the context, to be read but once.
-
-    Only whole batches that begin at multiples of the batch size are kept: a prompt is cut into the
-    same batches wherever its reading begins, so that its answer is the same to the last bit,
-    whatever was asked before.
-    """
-
-    context: Context
-    kept: list[int]
-
-    def recall(self, prompt: list[int]) -> int:
-        """How many of the prompt's tokens need no reading; the rest of the memory is dropped."""
-        step = self.context.n_batch
-        # At least one token has to be read for its scores.
-        known = min(_common(self.kept, prompt), len(prompt) - 1) // step * step
-        # Until the prompt is read nothing else is certain to be in memory.
-        self.kept = prompt[:known]
-        if not self.context.forget(known):
-            self.context.forget(0)
-            self.kept = []
-        return len(self.kept)
-
-    def learn(self, prompt: list[int]) -> None:
-        """The prompt has been read to its end."""
-        step = self.context.n_batch
-        self.kept = prompt[: len(prompt) // step * step]
+_SURE_FROM: Final = 4
+"""Tokens from which on an answer's probability is held against the floor before its end."""
 
 
-def _common(one: list[int], other: list[int]) -> int:
-    """Length of the beginning that both have."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+class Vocabulary(Protocol):
+    """What a generation needs to know of its model."""
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of text that a token stands for."""
+        ...
+
+    def ends(self, token: int) -> bool:
+        """Whether the token ends an answer."""
+        ...
 
 
-def generate(
-    memory: Memory,
-    prompt: list[int],
-    sampler: Sampler,
-    text: TextAssembler,
-    limit: int,
-    switch: Switch,
-    overdue: Callable[[], None],
-) -> Iterator[str | Finished]:
-    """The answer's text, piece by piece, and how it ended.
+class Generation:
+    """One answer under way.
 
-    Args:
-        memory: of the context to use.
-        prompt: at least one token.
+    Attributes:
+        job: the request that it answers.
+        index: which of the request's answers.
+        prompt: its tokens.
+        limit: at most so many tokens are generated.
         sampler: chooses the tokens.
-        text: puts the text together; knows the stop strings.
-        limit: at most so many tokens are generated; prompt and answer fit the context.
-        switch: ends it between two operations, by DecodingAborted.
-        overdue: called before each step; raises when there is no time left.
-
-    Raises:
-        DecodingAborted: the switch was turned.
-        NativeError: llama.cpp failed.
-        LocalModelError: the model gives no numbers, or cannot write what the grammar asks for.
+        slot: the sequence it has, -1 before it has one.
+        position: tokens of it that are in memory.
+        cached: tokens of the prompt that needed no reading.
+        token: the last one chosen, to be read next; ``None`` while the prompt is being read.
+        leader: another answer with the same beginning that is being read, waited for until it has
+            read ``shared`` tokens.
+        ended: whether the answer is whole.
     """
-    context, model = memory.context, memory.context.model
-    context.obey(switch)
-    cached = position = memory.recall(prompt)
-    while position < len(prompt):
-        overdue()
-        batch = prompt[position : position + context.n_batch]
-        context.decode(batch, position)
-        position += len(batch)
-    memory.learn(prompt)
-    generated = 0
-    ended = False
-    while generated < limit:
-        token = _next(context, model, sampler)
-        if ended := model.ends(token):
-            break
-        sampler.accept(token)
-        generated += 1
-        if new := text.add(model.piece(token)):
-            yield new
-        if ended := text.stopped:
-            break
-        if generated < limit:
-            overdue()
-            context.decode([token], position)
-            position += 1
-    if rest := text.finish():
-        yield rest
-    yield Finished("stop" if ended else "length", len(prompt), cached, generated)
 
+    __slots__ = (
+        "_entropy",
+        "_least",
+        "_logprobs",
+        "_model",
+        "_pieces",
+        "_sum",
+        "_text",
+        "cached",
+        "ended",
+        "generated",
+        "index",
+        "job",
+        "leader",
+        "limit",
+        "position",
+        "prompt",
+        "sampler",
+        "shared",
+        "slot",
+        "token",
+    )
 
-def _next(context: Context, model: Model, sampler: Sampler) -> int:
-    scores = context.scores()
-    if not scores.max() > float("-inf"):  # a comparison with nan is false
-        raise LocalModelError(
-            "The model gives no numbers but nan.", hint="Its file is damaged; download it again."
+    def __init__(
+        self,
+        job: Job,
+        index: int,
+        prompt: list[int],
+        limit: int,
+        sampler: Sampler,
+        text: TextAssembler,
+        model: Vocabulary,
+    ) -> None:
+        self.job, self.index, self.prompt, self.limit = job, index, prompt, limit
+        self.sampler = sampler
+        self.slot, self.position, self.cached = -1, 0, 0
+        self.token: int | None = None
+        self.generated = 0
+        self.leader: Generation | None = None
+        self.shared = 0
+        self.ended = False
+        self._text, self._model = text, model
+        self._pieces: list[str] = []
+        self._logprobs: list[Mapping[str, Any]] = []
+        self._sum = self._entropy = 0.0
+        self._least = 0.0
+
+    @property
+    def reading(self) -> bool:
+        """Whether some of its prompt is still to be read."""
+        return self.position < len(self.prompt)
+
+    def take(
+        self,
+        token: int,
+        logprob: float,
+        entropy: float,
+        reported: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Go on with the token that was chosen, and tell the caller what became certain.
+
+        Args:
+            token: chosen by :attr:`sampler`.
+            logprob: of the token, by the model's own distribution.
+            entropy: of that distribution.
+            reported: gives what OpenAI's ``logprobs`` says of this token, where asked for.
+
+        Raises:
+            LowConfidenceError: the answer fell below the floor that the caller set.
+        """
+        # In a batch of sixteen this runs some thousand times a second, with all others waiting.
+        self._sum += logprob
+        self._entropy += entropy
+        if logprob < self._least:
+            self._least = logprob
+        if self._model.ends(token):
+            self._end("stop", counted=self.generated + 1)
+            return
+        self.sampler.accept(token)
+        self.generated += 1
+        self.token = token
+        if reported is not None:
+            self._logprobs.append(reported())
+        new = self._text.add(self._model.piece(token))
+        if self._text.stopped:
+            self._tell(new)
+            self._end("stop", counted=self.generated)
+        elif self.generated >= self.limit:
+            self._tell(new)
+            self._end("length", counted=self.generated)
+        else:
+            if new:
+                self._tell(new)
+            if self.generated >= _SURE_FROM:
+                self._check_confidence(self.generated)
+
+    def _tell(self, text: str) -> None:
+        self._pieces.append(text)
+        if self.job.in_pieces and (text or self._logprobs):
+            self.job.channel.send(Text(text, self.index, tuple(self._logprobs)))
+            self._logprobs.clear()
+
+    def _end(self, reason: Any, counted: int) -> None:
+        self.ended = True
+        self._check_confidence(counted)
+        calls: tuple[ToolCall, ...] = ()
+        if rest := self._text.finish():
+            self._tell(rest)
+        channel = self.job.channel
+        if not self.job.in_pieces or self._logprobs:
+            text = "" if self.job.in_pieces else "".join(self._pieces)
+            channel.send(Text(text, self.index, tuple(self._logprobs)))
+        channel.send(
+            Finished(
+                "tool_calls" if calls else reason,
+                len(self.prompt),
+                self.cached,
+                self.generated,
+                self.index,
+                Confidence(
+                    mean_logprob=self._sum / counted,
+                    min_logprob=self._least,
+                    mean_entropy=self._entropy / counted,
+                    tokens=counted,
+                ),
+                calls,
+            )
         )
-    try:
-        return sampler.choose(scores)
-    except NoTokenAllowed as exc:
-        raise LocalModelError(
-            "The model has no token that can continue what response_format asks for."
-        ) from exc
+
+    def _check_confidence(self, counted: int) -> None:
+        floor = self.job.options.confidence_floor
+        if not floor or self._sum / counted >= math.log(floor):
+            return
+        probability = math.exp(self._sum / counted)
+        raise LowConfidenceError(
+            f"{self.job.name} was not sure of its answer: its tokens' mean probability was "
+            f"{probability:.2f} after {counted}, below the floor of {floor:.2f}.",
+            partial_text="".join(self._pieces),
+            confidence=probability,
+            model=self.job.name,
+            hint="Ask a larger model, or lower confidence_floor.",
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from modelrouter.backends.llamacpp.native import Context, Model, NativeError, library
 from modelrouter.backends.llamacpp.prompt import PromptWriter
@@ -13,45 +14,49 @@ from modelrouter.backends.llamacpp.trial import try_out
 from modelrouter.catalog.gguf import check
 from modelrouter.exceptions import LocalModelError, ModelFileError
 
-__all__ = ["Loaded", "load"]
+__all__ = ["SMALLEST_CONTEXT", "Loaded", "load"]
 
-_SMALLEST_CONTEXT = 1_024
+SMALLEST_CONTEXT: Final = 2_048
+"""Tokens; of a slot whose size the settings leave open."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """A model in memory, and what answers are made with."""
 
     model: Model
     prompts: PromptWriter
-    n_batch: int
+    settings: LlamaCppSettings
     n_threads: int
-    context: Context | None = None
 
-    def room_for(self, tokens: int, window: int, name: str) -> Context:
-        """A context of at least ``tokens``; the one there is, if it is large enough.
+    def context(self, tokens: int, window: int, name: str) -> Context:
+        """Room for answers of at least ``tokens``, prompt included.
 
-        It grows by doubling up to ``window``, because a window of 128,000 tokens takes gigabytes
-        that a short text does not need.
+        A slot's room is doubled until it is enough, up to ``window``: a window of 128,000 tokens
+        takes gigabytes that a short text does not need. There are as many slots as the settings'
+        memory bound allows, but always one.
 
         Raises:
             LocalModelError: not enough memory.
         """
-        if self.context is not None and self.context.n_ctx >= tokens:
-            return self.context
-        size = _SMALLEST_CONTEXT
+        settings = self.settings
+        size = min(window, settings.context_per_slot or SMALLEST_CONTEXT)
         while size < tokens:
-            size *= 2
-        self.context = None  # its memory is free before more is asked for
+            size = min(2 * size, window)
+        bytes_a_slot = max(1, _padded(size) * self.model.bytes_a_token)
+        slots = max(1, min(settings.slots, settings.cache_bytes // bytes_a_slot))
         try:
-            self.context = Context(self.model, min(size, window), self.n_batch, self.n_threads)
+            return Context(self.model, slots, size, settings.n_batch, self.n_threads)
         except NativeError as exc:
             raise LocalModelError(
                 f"{name} cannot hold {tokens:,} tokens: {exc}.",
                 model=name,
                 hint="It may need more memory than is free; shorten the prompt or max_tokens.",
             ) from exc
-        return self.context
+
+
+def _padded(tokens: int) -> int:
+    return -(-tokens // 256) * 256  # llama.cpp's own grain
 
 
 def load(path: Path, settings: LlamaCppSettings, go_on: Callable[[], bool]) -> Loaded:
@@ -87,4 +92,4 @@ def load(path: Path, settings: LlamaCppSettings, go_on: Callable[[], bool]) -> L
             hint="Another version of llama-cpp-python may read it.",
         ) from exc
     prompts = PromptWriter(model, path, settings.chat_template)
-    return Loaded(model, prompts, settings.n_batch, n_threads)
+    return Loaded(model, prompts, settings, n_threads)

@@ -19,7 +19,7 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -173,6 +173,25 @@ class Model:
         self._sliced = c.llama_vocab_type(self.vocab) == _BPE
         self._pieces: dict[int, bytes] = {}
 
+    @property
+    def bytes_a_token(self) -> int:
+        """What the context keeps of one token: keys and values of every layer, in half floats."""
+        c, pointer = self.c, self.pointer
+        heads = max(1, c.llama_model_n_head(pointer))
+        size = c.llama_model_n_embd(pointer) // heads
+        kind = self.metadata("general.architecture") or ""
+        sizes = [
+            int(self.metadata(f"{kind}.attention.{part}_length") or size)
+            for part in ("key", "value")
+        ]
+        kept = c.llama_model_n_head_kv(pointer) or heads
+        return int(c.llama_model_n_layer(pointer) * kept * sum(sizes) * 2)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the weights take."""
+        return int(self.c.llama_model_size(self.pointer))
+
     def metadata(self, key: str) -> str | None:
         """A metadata value as text, ``None`` where the file has none."""
         size = 1 << 14
@@ -287,29 +306,57 @@ def _border(text: str, low: int, high: int) -> int:
 
 
 class Context:
-    """Room for one sequence of tokens and what the model keeps about them.
+    """Room for several sequences of tokens and what the model keeps about them.
+
+    Each sequence has cells of its own ("streams" in llama.cpp), so that none of them computes over
+    the others' tokens, and what comes out for one does not depend on where the others stand.
+
+    Args:
+        model: whose.
+        sequences: how many, numbered from 0.
+        n_ctx: tokens that each of them may have.
+        n_batch: tokens read in one computation.
+        n_threads: to compute with.
 
     Raises:
         NativeError: no memory for it, or the model cannot generate.
     """
 
-    def __init__(self, model: Model, n_ctx: int, n_batch: int, n_threads: int) -> None:
-        self.model, self.n_ctx = model, n_ctx
-        self.n_batch = min(n_batch, n_ctx)
+    def __init__(
+        self, model: Model, sequences: int, n_ctx: int, n_batch: int, n_threads: int
+    ) -> None:
+        import numpy as np
+
+        self.model, self.sequences, self.n_ctx = model, sequences, n_ctx
+        self.n_batch = max(n_batch, sequences)
         self.c = c = model.c
         params = c.llama_context_default_params()
-        params.n_ctx, params.n_seq_max = n_ctx, 1
+        params.n_ctx, params.n_seq_max = n_ctx * sequences, sequences
+        params.kv_unified = False
         params.n_batch = params.n_ubatch = self.n_batch
         params.n_threads = params.n_threads_batch = n_threads
         pointer = c.llama_init_from_model(model.pointer, params)
         if not pointer:
             reason = log.take() or "llama.cpp gave no reason"
-            raise NativeError(f"no context of {n_ctx} tokens: {reason}")
+            raise NativeError(f"no context of {sequences} times {n_ctx} tokens: {reason}")
         self.pointer = pointer
         _freed_with(self, c.llama_free, pointer, model)
         self._memory = c.llama_get_memory(pointer)
-        self._batch = c.llama_batch_init(self.n_batch, 0, 1)
-        _freed_with(self, c.llama_batch_free, self._batch)
+        # The arrays of a llama_batch, in numpy's memory so that they are filled at once.
+        room = self.n_batch
+        self._tokens, self._positions, self._sequences = np.zeros((3, room), np.int32)
+        self._scored = np.zeros(room, np.int8)
+        self._one_each = np.ones(room, np.int32)
+        # Each token's list of sequences is the one number at its place.
+        self._lists = self._sequences.ctypes.data + np.arange(room, dtype=np.uintp) * 4
+        self._batch = c.llama_batch(
+            token=_array(self._tokens, c.llama_token),
+            pos=_array(self._positions, c.llama_pos),
+            n_seq_id=_array(self._one_each, ctypes.c_int32),
+            seq_id=_array(self._lists, ctypes.POINTER(c.llama_seq_id)),
+            logits=_array(self._scored, ctypes.c_int8),
+        )
+        self._scores: tuple[int, Scores] | None = None
         self._stop: tuple[Any, Switch] | None = None
 
     def obey(self, switch: Switch) -> None:
@@ -319,42 +366,82 @@ class Context:
             self.c.llama_set_abort_callback(self.pointer, watch, ctypes.c_void_p(switch.address))
         self._stop = (watch, switch)  # llama.cpp holds both addresses
 
-    def decode(self, tokens: list[int], position: int) -> None:
-        """Read tokens, at most ``n_batch``, as the sequence's next ones from ``position`` on.
+    def read(self, sequence: int, tokens: Sequence[int], position: int, *, scored: bool) -> None:
+        """Read a part of one sequence, at most ``n_batch`` tokens, from ``position`` on.
+
+        Args:
+            sequence: which.
+            tokens: the part.
+            position: of its first token in the sequence.
+            scored: whether scores are wanted for what follows it.
 
         Raises:
             DecodingAborted: the switch was turned; what is in memory is then unknown.
             NativeError: llama.cpp could not.
         """
-        batch = self._batch
-        batch.n_tokens = len(tokens)
-        for i, token in enumerate(tokens):
-            batch.token[i] = token
-            batch.pos[i] = position + i
-            batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = 0
-            batch.logits[i] = i == len(tokens) - 1
-        outcome = self.c.llama_decode(self.pointer, batch)
+        import numpy as np
+
+        count = len(tokens)
+        self._tokens[:count] = tokens
+        self._positions[:count] = np.arange(position, position + count)
+        self._sequences[:count] = sequence
+        self._scored[:count] = 0
+        self._scored[count - 1] = scored
+        self._decode(count)
+
+    def step(
+        self, sequences: Sequence[int], tokens: Sequence[int], positions: Sequence[int]
+    ) -> None:
+        """Read one token of each of these sequences, in the order of their numbers; all scored.
+
+        Raises:
+            DecodingAborted, NativeError: as for :meth:`read`.
+        """
+        count = len(tokens)
+        self._tokens[:count] = tokens
+        self._positions[:count] = positions
+        self._sequences[:count] = sequences
+        self._scored[:count] = 1
+        self._decode(count)
+
+    def _decode(self, count: int) -> None:
+        self._batch.n_tokens = count
+        outcome = self.c.llama_decode(self.pointer, self._batch)
         if outcome == _ABORTED:
             raise DecodingAborted
         if outcome != 0:
             raise NativeError(f"llama_decode returned {outcome}: {log.take()}")
 
-    def scores(self) -> Scores:
-        """The score of every token to be the next; a view, valid until the next decode."""
+    def scores(self, rows: int) -> Scores:
+        """What was scored last, a row each: the score of every token to be the next.
+
+        A view of llama.cpp's own memory, valid until the next reading.
+        """
         import numpy as np
 
-        pointer = self.c.llama_get_logits_ith(self.pointer, -1)
+        pointer = self.c.llama_get_logits(self.pointer)
         if not pointer:
             raise NativeError(f"the model gives no scores: {log.take()}")
-        return np.ctypeslib.as_array(pointer, shape=(self.model.n_vocab,))
+        address = ctypes.cast(pointer, ctypes.c_void_p).value or 0
+        if self._scores is None or self._scores[0] != address or len(self._scores[1]) < rows:
+            shape = (rows, self.model.n_vocab)
+            self._scores = address, np.ctypeslib.as_array(pointer, shape)
+        return self._scores[1][:rows]
 
-    def forget(self, start: int) -> bool:
-        """Drop the tokens from a position on; ``False`` if the model can only drop all."""
+    def forget(self, sequence: int, start: int = 0) -> bool:
+        """Drop a sequence's tokens from a position on; ``False`` if the model can only drop all."""
         if start == 0:
-            self.c.llama_memory_clear(self._memory, False)
-            return True
-        return bool(self.c.llama_memory_seq_rm(self._memory, 0, start, -1))
+            return bool(self.c.llama_memory_seq_rm(self._memory, sequence, -1, -1))
+        return bool(self.c.llama_memory_seq_rm(self._memory, sequence, start, -1))
+
+    def copy(self, source: int, target: int) -> None:
+        """Make one sequence's memory another's too."""
+        self.c.llama_memory_seq_rm(self._memory, target, -1, -1)
+        self.c.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def clear(self) -> None:
+        """Drop every sequence."""
+        self.c.llama_memory_clear(self._memory, False)
 
 
 class NativeGrammar:
@@ -387,6 +474,11 @@ class NativeGrammar:
     def accept(self, token: int) -> None:
         """Go on past a token, which must be allowed: llama.cpp ends the process otherwise."""
         self.c.llama_sampler_accept(self._pointer, token)
+
+
+def _array(values: npt.NDArray[Any], kind: Any) -> Any:
+    """A C pointer to where numpy keeps the values, valid as long as they live."""
+    return ctypes.cast(values.ctypes.data, ctypes.POINTER(kind))
 
 
 def _freed_with(owner: object, free: Callable[[Any], None], pointer: Any, *kept: object) -> None:

@@ -9,7 +9,7 @@ import difflib
 import math
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from modelrouter.config import UNSET, GenerationSettings
@@ -27,12 +27,6 @@ _ABOUT_THE_CALLER: Final = frozenset(
     {"user", "metadata", "store", "service_tier", "parallel_tool_calls", "stream_options"}
 )
 """Options that say nothing of the answer's text."""
-_OFF: Final[Mapping[str, tuple[Any, ...]]] = {
-    "n": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-}
-"""Options that exist elsewhere, with the values that ask for nothing."""
 _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "temperature": (0.0, 100.0),
     "top_k": (0, math.inf),
@@ -43,8 +37,11 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "repeat_penalty": (0.01, 10.0),
     "seed": (-math.inf, math.inf),
     "max_tokens": (1, math.inf),
+    "n": (1, 128),
+    "confidence_floor": (0.0, 1.0),
+    "top_logprobs": (0, 20),
 }
-_WHOLE: Final = ("top_k", "seed", "max_tokens")
+_WHOLE: Final = ("top_k", "seed", "max_tokens", "n", "top_logprobs")
 
 
 class NoTokenAllowed(Exception):
@@ -83,6 +80,11 @@ class SamplingOptions:
         seed: of the draw; the same seed gives the same text. Drawn itself where none was given.
         stop: texts that end the answer, not part of it.
         max_tokens: the caller's bound, if any.
+        n: how many answers; each draws with a seed of its own, the first with ``seed``.
+        logprobs: whether each token's log-probability is reported.
+        top_logprobs: of how many of the likeliest tokens it is reported too.
+        confidence_floor: the answer is given up when the geometric mean of its tokens'
+            probabilities is below this; 0 never does.
     """
 
     temperature: float = 0.0
@@ -96,6 +98,10 @@ class SamplingOptions:
     seed: int = 0
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
+    n: int = 1
+    logprobs: bool = False
+    top_logprobs: int = 0
+    confidence_floor: float = 0.0
 
     @classmethod
     def of(cls, settings: GenerationSettings, model: str) -> SamplingOptions:
@@ -105,18 +111,22 @@ class SamplingOptions:
             BadRequestError: an option that is unknown here, or out of its range.
         """
         given = dict(settings.as_parameters())
+        given["confidence_floor"] = settings.confidence_floor
         given.update(given.pop("extra_body", None) or {})
         given = {k: v for k, v in given.items() if v is not None and v is not UNSET}
         chosen: dict[str, Any] = {"seed": secrets.randbits(32)}
         for name, value in given.items():
-            if name in _OFF:
-                if value not in _OFF[name]:
-                    raise _refused(f"{model} has no {name}={value!r}.", model)
-            elif name in cls.__dataclass_fields__:
+            if name in cls.__dataclass_fields__:
                 chosen[name] = _checked(name, value, model)
             elif name not in _ABOUT_THE_CALLER:
                 raise _unknown(name, model)
+        if chosen.get("top_logprobs") and not chosen.get("logprobs"):
+            raise _refused("top_logprobs is given without logprobs=True.", model)
         return cls(**chosen)
+
+    def for_answer(self, index: int) -> SamplingOptions:
+        """The options of one of ``n`` answers."""
+        return self if index == 0 else replace(self, seed=self.seed + index)
 
 
 def _checked(name: str, value: Any, model: str) -> Any:
@@ -127,6 +137,10 @@ def _checked(name: str, value: Any, model: str) -> Any:
         return stops
     if name == "logit_bias":
         return _bias(value, model)
+    if name == "logprobs":
+        if not isinstance(value, bool):
+            raise _refused(f"logprobs={value!r} is neither True nor False.", model)
+        return value
     if isinstance(value, bool) or not isinstance(value, int if name in _WHOLE else (int, float)):
         raise _refused(f"{name}={value!r} is no {'whole ' * (name in _WHOLE)}number.", model)
     low, high = _RANGES[name]
@@ -178,16 +192,23 @@ class Sampler:
             options.presence_penalty or options.frequency_penalty or options.repeat_penalty != 1.0
         )
 
-    def choose(self, scores: Scores) -> int:
+    def choose(self, scores: Scores, best: int | None = None) -> int:
         """The next token.
+
+        Args:
+            scores: of every token.
+            best: the likeliest one, where that is known already.
 
         Raises:
             NoTokenAllowed: the grammar allows none.
         """
         import numpy as np
 
-        scores = self._adjusted(scores)
-        token = self._draw(scores)
+        plain, scores = scores, self._adjusted(scores)
+        if best is not None and scores is plain and self._options.temperature <= 0:
+            token = best
+        else:
+            token = self._draw(scores)
         if self._grammar is None:
             return token
         # Nearly always the likeliest token fits; asking about one is far cheaper than about all.

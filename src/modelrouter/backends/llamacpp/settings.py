@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from modelrouter.backends.llamacpp.cpu import usable_cores
+from modelrouter.backends.llamacpp.slots import GRAIN
 from modelrouter.exceptions import ConfigurationError
 
 __all__ = ["LlamaCppSettings"]
 
 _BYTES_A_THREAD: Final = 32_000_000
+_MOST_SLOTS: Final = 256
+_OPTIONAL: Final = ("n_threads", "context_per_slot")
+_WHOLE: Final = (*_OPTIONAL, "slots", "cache_bytes", "max_queue", "n_batch", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,17 @@ class LlamaCppSettings:
             file, at most the physical cores that this process may use (its affinity and its
             container's quota are honoured): on a small model threads wait for each other longer
             than they compute, and far longer where other programs are at work.
-        n_batch: prompt tokens read in one step. Larger is a little faster on long prompts;
-            a prompt's beginning is kept and reused in steps of this many tokens.
+        slots: how many answers may be under way at once. More requests wait in line. What was
+            read of earlier prompts is kept in the slots until another needs the room.
+        context_per_slot: the most tokens, prompt and answer together, of one request. By default
+            2,048 at first, and more, up to the model's window, once a request needs it; there
+            may then be fewer slots.
+        cache_bytes: what the memory of all slots may take; there are fewer of them if it does not
+            suffice. One slot is always made.
+        max_queue: how many requests may wait for a slot; one more is a
+            :class:`~modelrouter.exceptions.QueueFullError`.
+        n_batch: prompt tokens read in one computation while no answer is under way, a multiple of
+            64. Otherwise 128 at a time, so that running streams are not held up.
         max_tokens: bound on an answer where neither the call nor the card gives one.
         chat_template: Jinja template for GGUF files that have none of their own. By default such
             a file is refused, because a template that it was not trained with spoils its answers.
@@ -42,6 +55,10 @@ class LlamaCppSettings:
     """
 
     n_threads: int | None = None
+    slots: int = 16
+    context_per_slot: int | None = None
+    cache_bytes: int = 1 << 30
+    max_queue: int = 1_024
     n_batch: int = 512
     max_tokens: int = 1024
     chat_template: str | None = None
@@ -50,12 +67,18 @@ class LlamaCppSettings:
     cache_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("n_threads", "n_batch", "max_tokens"):
+        for name in _WHOLE:
             value = getattr(self, name)
-            if value is None and name == "n_threads":
+            if value is None and name in _OPTIONAL:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigurationError(f"{name}={value!r} is not a positive whole number.")
+        if self.slots > _MOST_SLOTS:
+            raise ConfigurationError(
+                f"slots={self.slots} is more than llama.cpp has.", hint=f"Use 1 to {_MOST_SLOTS}."
+            )
+        if self.n_batch % GRAIN:
+            raise ConfigurationError(f"n_batch={self.n_batch} is no multiple of {GRAIN}.")
         idle = self.unload_after_s
         if idle is not None and not (isinstance(idle, (int, float)) and idle > 0):
             raise ConfigurationError(

@@ -1,171 +1,108 @@
-"""The one thread that owns a model: takes requests in order, answers one at a time.
+"""The one thread that owns a model: loads it, lets its engine answer, frees it.
 
-A llama.cpp context must never be entered by two threads. All of one is here: loading, decoding,
-sampling, freeing. Callers hand in a :class:`Job` and hear of it through its channel, whatever
-happens: every job that was taken ends in Finished or Failed, unless it was cancelled.
+A llama.cpp context must never be entered by two threads. All of one is here. Callers hand in a
+:class:`~modelrouter.backends.llamacpp.job.Job` and hear of it through its channel: every job that
+was taken ends in Finished or Failed, whatever happens, unless it was cancelled.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import enum
 import logging
 import os
 import queue
 import threading
 import time
-import traceback
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from modelrouter.backends.llamacpp.channel import Channel, Failed, Finished, Text
-from modelrouter.backends.llamacpp.generation import Memory, generate
-from modelrouter.backends.llamacpp.grammar import grammar_of
+from modelrouter.backends.llamacpp.admission import admit
+from modelrouter.backends.llamacpp.engine import Engine
+from modelrouter.backends.llamacpp.figures import EngineFigures
+from modelrouter.backends.llamacpp.generation import Generation
+from modelrouter.backends.llamacpp.job import Job
 from modelrouter.backends.llamacpp.loading import Loaded, load
-from modelrouter.backends.llamacpp.native import (
-    DecodingAborted,
-    Model,
-    NativeError,
-    NativeGrammar,
-    Switch,
-    log,
-)
-from modelrouter.backends.llamacpp.sampling import Sampler, SamplingOptions
+from modelrouter.backends.llamacpp.native import DecodingAborted, Model, Switch, log
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
-from modelrouter.backends.llamacpp.text import TextAssembler
-from modelrouter.exceptions import (
-    BackendError,
-    BackendTimeoutError,
-    BadRequestError,
-    LocalModelError,
-)
+from modelrouter.exceptions import BackendError, LocalModelError, QueueFullError
 
-__all__ = ["Job", "Worker"]
+__all__ = ["Worker"]
 
+_logger: Final = logging.getLogger(__name__)
 _EXIT_PATIENCE_S: Final = 10.0
-_logger = logging.getLogger(__name__)
+"""How long the end of the process waits for a worker that is inside llama.cpp."""
+_LOOK_AGAIN_S: Final = 0.05
+"""How often requests that wait are looked through for those that nobody waits for any more."""
 
 
-class Job:
-    """One request on its way through a worker.
+class _Order(enum.Enum):
+    """What the thread is told besides jobs."""
 
-    Attributes:
-        name: the model's name, for messages.
-        window: tokens of prompt and answer together that the card allows.
-        most_output: tokens of answer that the card allows, if bounded.
-        messages: from :func:`~modelrouter.backends.llamacpp.prompt.plain_messages`.
-        options: how to sample.
-        response_format: as OpenAI writes it.
-        channel: where to the events go.
-        deadline: by :func:`time.monotonic`; ``None`` for no limit.
-        in_pieces: whether text is sent as it comes, or all at the end.
-        process: the process that it was made in.
-        stage: what is being done, in words.
-    """
-
-    __slots__ = (
-        "channel",
-        "deadline",
-        "in_pieces",
-        "messages",
-        "most_output",
-        "name",
-        "options",
-        "process",
-        "response_format",
-        "stage",
-        "switch",
-        "window",
-    )
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        window: int,
-        most_output: int | None,
-        messages: Sequence[Mapping[str, Any]],
-        options: SamplingOptions,
-        response_format: Mapping[str, Any] | None,
-        channel: Channel,
-        deadline: float | None,
-        in_pieces: bool,
-    ) -> None:
-        self.name = name
-        self.window = window
-        self.most_output = most_output
-        self.messages = messages
-        self.options = options
-        self.response_format = response_format
-        self.channel = channel
-        self.deadline = deadline
-        self.in_pieces = in_pieces
-        self.process = os.getpid()
-        self.stage = "waiting for its turn"
-        self.switch = Switch()
-
-    def cancel(self) -> None:
-        """Nobody waits for it any more: it is not begun, or ends at once. Safe from any thread."""
-        self.switch.turn()
-
-    def check_time(self) -> None:
-        """Stop when cancelled or too late.
-
-        Raises:
-            DecodingAborted: cancelled.
-            BackendTimeoutError: the deadline has passed.
-        """
-        if self.switch.on:
-            raise DecodingAborted
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise self.late()
-
-    def late(self) -> BackendTimeoutError:
-        """The error for a deadline that has passed."""
-        return BackendTimeoutError(
-            f"{self.name} gave no whole answer in time; it was {self.stage}.",
-            model=self.name,
-            hint="Allow more time, or ask for less with max_tokens.",
-        )
+    WARM = enum.auto()
+    LOOK = enum.auto()
 
 
 class Worker:
-    """A model, loaded at its first job, and the thread that it lives in.
-
-    The queue has no bound: each waiting caller is a thread or task of its own, and has its own
-    deadline.
-    """
+    """A model, loaded at its first job, and the thread that it lives in."""
 
     def __init__(self, path: Path, settings: LlamaCppSettings) -> None:
         self.path = path
         self._settings = settings
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Job | _Order | threading.Event] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._running: Job | None = None
+        self._switch = Switch()
         self._loaded: Loaded | None = None
-        self._memory: Memory | None = None
+        self._engine: Engine | None = None
         self._model: weakref.ref[Model] | None = None
+        self._waiting: deque[Job] = deque()
+        self._ready: deque[Generation] = deque()  # of requests whose turn has come
+        self._unloads: list[threading.Event] = []
+        self._looked = 0.0
         self._closing = False
 
-    def submit(self, job: Job | None) -> None:
-        """Queue a job; ``None`` only has the model loaded.
+    def submit(self, job: Job) -> None:
+        """Queue a job.
+
+        Raises:
+            LocalModelError: the worker is closed.
+            QueueFullError: as many wait as may.
+        """
+        waiting = self.waiting
+        if waiting >= self._settings.max_queue:
+            raise QueueFullError(
+                f"{waiting:,} requests wait for {job.name}, which is as many as may.",
+                waiting=waiting,
+                model=job.name,
+                hint="Send fewer at once, or raise LlamaCppSettings.max_queue.",
+            )
+        self._tell(job)
+
+    def warm(self) -> None:
+        """Load the model in the background; what goes wrong is told to the first request.
 
         Raises:
             LocalModelError: the worker is closed.
         """
+        self._tell(_Order.WARM)
+
+    def unload(self) -> None:
+        """Free the model once what runs has ended, and wait for it; the next job loads it anew."""
+        done = threading.Event()
         with self._lock:
-            if self._closing:
-                raise self._closed()
-            self._jobs.put(job)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name=f"modelrouter {self.path.name}", daemon=True
-                )
-                _alive.add(self)
-                self._thread.start()
+            if self._thread is None or self._closing:
+                return
+            self._inbox.put(done)
+        done.wait()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no slot was given to yet."""
+        return self._inbox.qsize() + len(self._waiting)
 
     @property
     def model(self) -> Model | None:
@@ -173,13 +110,16 @@ class Worker:
         held = self._model  # the worker may forget it at any moment
         return held() if held is not None else None
 
+    def figures(self) -> EngineFigures:
+        """How fast the model is and how much waits for it."""
+        engine = self._engine
+        return engine.figures(self.waiting) if engine is not None else EngineFigures()
+
     def stop(self) -> None:
-        """End the running job and take no more; returns at once, takes no lock."""
+        """End what runs and take no more; returns at once, takes no lock."""
         self._closing = True
-        running = self._running
-        if running is not None:
-            running.cancel()
-        self._jobs.put(None)
+        self._switch.turn()
+        self._inbox.put(_Order.LOOK)
 
     def close(self) -> None:
         """Stop, and wait until the model is freed."""
@@ -194,116 +134,140 @@ class Worker:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
 
+    def _tell(self, what: Job | _Order) -> None:
+        with self._lock:
+            if self._closing:
+                raise self._closed()
+            self._inbox.put(what)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name=f"modelrouter {self.path.name}", daemon=True
+                )
+                _alive.add(self)
+                self._thread.start()
+
     def _run(self) -> None:
         with log.kept():
             try:
-                self._work()
+                while not self._closing:
+                    self._work()
+            except DecodingAborted:  # by stop()
+                pass
             finally:
                 self._closing = True
-                self._unload()
-                self._refuse_the_rest()
+                self._refuse_all()
+                self._free()
                 _alive.discard(self)
 
     def _work(self) -> None:
-        while not self._closing:
-            idle = self._settings.unload_after_s if self._loaded is not None else None
-            try:
-                job = self._jobs.get(timeout=idle)
-            except queue.Empty:
-                self._unload()
-                continue
-            if job is None:
-                self._warm()
-            elif not job.switch.on:
-                self._serve(job)
-            del job  # nothing of the last caller's is kept while waiting for the next
+        """One round: hear what is asked, begin what there is room for, one step of all answers."""
+        self._listen()
+        try:
+            if not self._unloads:
+                self._begin_some()
+            elif self._running == 0:
+                self._free()
+            if self._engine is not None and self._running:
+                self._engine.step()
+        except DecodingAborted:
+            raise
+        except Exception as exc:  # whatever it is, these callers hear of it and the next are served
+            _logger.exception("%s: what was under way has failed", self.path)
+            self._fail_running(exc)
 
-    def _warm(self) -> None:
-        if self._closing:
+    @property
+    def _running(self) -> int:
+        return self._engine.running if self._engine is not None else 0
+
+    def _listen(self) -> None:
+        """Take what is in the inbox; wait for something while there is nothing to do."""
+        busy = bool(self._running or self._waiting or self._ready or self._unloads)
+        idle = self._settings.unload_after_s if self._loaded is not None else None
+        try:
+            while not self._closing:
+                self._hear(self._inbox.get(block=not busy, timeout=idle))
+                busy = True
+        except queue.Empty:
+            if not busy:
+                self._free()
+
+    def _hear(self, what: Job | _Order | threading.Event) -> None:
+        if isinstance(what, Job):
+            self._waiting.append(what)
+        elif isinstance(what, threading.Event):
+            self._unloads.append(what)
+        elif what is _Order.WARM:
+            try:
+                self._load()
+            except BackendError as exc:  # the first real request meets it again
+                _logger.debug("%s was not loaded ahead: %s", self.path, exc)
+
+    def _begin_some(self) -> None:
+        """Give free slots to requests, in the order they came."""
+        self._look_through()
+        while not self._closing:
+            if not self._ready:
+                if not self._waiting or (self._engine is not None and not self._engine.free):
+                    return
+                self._admit(self._waiting.popleft())
+                continue
+            if self._ready[0].job.cancelled:
+                self._ready.popleft()
+                continue
+            engine = self._engine_for(self._ready[0])
+            if engine is None or not engine.free:
+                return
+            if self._ready:
+                engine.begin(self._ready.popleft())
+
+    def _look_through(self) -> None:
+        """Drop waiting requests that nobody waits for any more, so that they count no longer."""
+        now = time.monotonic()
+        if self._waiting and now - self._looked > _LOOK_AGAIN_S:
+            self._looked = now
+            self._waiting = deque(job for job in self._waiting if not job.cancelled)
+
+    def _admit(self, job: Job) -> None:
+        if job.cancelled:
             return
         try:
-            self._load()
-        except BackendError as exc:  # the first real request meets it again, and tells its caller
-            _logger.debug("%s was not loaded ahead: %s", self.path, exc)
-
-    def _serve(self, job: Job) -> None:
-        self._running = job
-        try:
-            if not self._closing:  # else stop() may have come too early to see this job
-                self._answer(job)
-        except DecodingAborted:
-            self._forget()
+            if job.overdue:
+                raise job.late()
+            job.stage = "being loaded"
+            loaded = self._load()
+            job.stage = "waiting for its turn"
+            self._ready.extend(admit(job, loaded, self._window(job), self._settings.max_tokens))
         except BackendError as exc:
-            self._fail(job, exc)
-        except Exception as exc:  # whatever it is, this caller hears of it and the next is served
-            self._forget()
-            error = LocalModelError(f"{job.name} failed: {exc!r}.", model=job.name)
-            error.__cause__ = exc
-            self._fail(job, error)
-        finally:
-            self._running = None
-        if self._closing:
-            job.channel.send(Failed(self._closed()))
+            job.fail(exc)
+        except Exception as exc:  # this caller hears of it and the next is served
+            job.fail(_unexpected(job.name, exc))
 
-    def _fail(self, job: Job, error: BackendError) -> None:
-        error.model = error.model or job.name
-        # Else the model would stay in memory for as long as somebody keeps the error.
-        for cause in _chain(error):
-            traceback.clear_frames(cause.__traceback__)
-        job.channel.send(Failed(error.with_traceback(None)))
+    def _window(self, job: Job) -> int:
+        """Tokens that a slot may ever have."""
+        trained = self._loaded.model.trained_window if self._loaded is not None else 0
+        return self._settings.context_per_slot or trained or job.window
 
-    def _answer(self, job: Job) -> None:
-        job.check_time()
-        job.stage = "being loaded"
-        loaded = self._load()
-        job.stage = "reading the prompt"
-        window = min(job.window, loaded.model.trained_window or job.window)
-        prompt = loaded.prompts.write(job.messages, job.name)
-        limit = _limit(job, len(prompt), window, self._settings.max_tokens)
-        sampler = self._sampler(job, loaded.model)
-        job.check_time()
-        memory = self._room(loaded, len(prompt) + limit, window, job.name)
-        text = TextAssembler(job.options.stop)
-        pieces: list[str] = []
+    def _engine_for(self, generation: Generation) -> Engine | None:
+        """An engine whose slots hold this answer; ``None`` while others use one that is too small.
+
+        Raises nothing: a request that cannot have one is told so.
+        """
+        job, needed = generation.job, len(generation.prompt) + generation.limit
+        if self._engine is not None and self._engine.context.n_ctx >= needed:
+            return self._engine
+        if self._running:
+            return None
+        self._engine = None  # its memory is free before more is asked for
         try:
-            for event in generate(memory, prompt, sampler, text, limit, job.switch, job.check_time):
-                job.stage = "answering"
-                if isinstance(event, Finished):
-                    if not job.in_pieces:
-                        job.channel.send(Text("".join(pieces)))
-                    job.channel.send(event)
-                elif job.in_pieces:
-                    job.channel.send(Text(event))
-                else:
-                    pieces.append(event)
-        except NativeError as exc:
-            self._forget()
-            raise LocalModelError(f"{job.name} failed: {exc}.", model=job.name) from exc
-
-    def _sampler(self, job: Job, model: Model) -> Sampler:
-        text = grammar_of(job.response_format, job.name)
-        try:
-            grammar = NativeGrammar(model, text) if text is not None else None
-        except NativeError as exc:
-            raise BadRequestError(
-                f"response_format makes a grammar that llama.cpp refuses: {exc}.", model=job.name
-            ) from exc
-        return Sampler(job.options, model.n_vocab, job.name, grammar)
-
-    def _room(self, loaded: Loaded, tokens: int, window: int, name: str) -> Memory:
-        before, self._memory = self._memory, None
-        if before is not None and before.context.n_ctx < tokens:
-            before = None  # so that its memory is free before more is asked for
-        context = loaded.room_for(tokens, window, name)
-        if before is None or before.context is not context:
-            before = Memory(context, [])
-        self._memory = before
-        return before
-
-    def _forget(self) -> None:
-        """After a decoding that was broken off it is not certain what is in the context."""
-        if self._memory is not None:
-            self._memory.kept = []
+            loaded = self._load()
+            context = loaded.context(needed, self._window(job), job.name)
+        except BackendError as exc:
+            self._ready.popleft()
+            job.fail(exc)
+            return None
+        context.obey(self._switch)
+        self._engine = Engine(context)
+        return self._engine
 
     def _load(self) -> Loaded:
         if self._loaded is None:
@@ -316,15 +280,31 @@ class Worker:
             self._model = weakref.ref(self._loaded.model)
         return self._loaded
 
-    def _unload(self) -> None:
-        self._loaded = self._memory = self._model = None
+    def _free(self) -> None:
+        self._ready.clear()
+        self._loaded = self._engine = self._model = None
+        while self._unloads:
+            self._unloads.pop().set()
 
-    def _refuse_the_rest(self) -> None:
+    def _fail_running(self, cause: Exception) -> None:
+        for generation in self._ready:
+            generation.job.fail(_unexpected(generation.job.name, cause))
+        self._ready.clear()
+        if self._engine is not None:
+            self._engine.fail_all(lambda name: _unexpected(name, cause))
+            self._engine = None  # it is not certain what is in its memory
+
+    def _refuse_all(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                job = self._jobs.get_nowait()
-                if job is not None:
-                    job.channel.send(Failed(self._closed()))
+                what = self._inbox.get_nowait()
+                if isinstance(what, (Job, threading.Event)):
+                    self._hear(what)
+        if self._engine is not None:
+            self._engine.fail_all(lambda _name: self._closed())
+        for job in [*(g.job for g in self._ready), *self._waiting]:
+            job.fail(self._closed())
+        self._waiting.clear()
 
     def _closed(self) -> LocalModelError:
         return LocalModelError(
@@ -332,33 +312,10 @@ class Worker:
         )
 
 
-def _limit(job: Job, prompt: int, window: int, otherwise: int) -> int:
-    """How many tokens the answer may have.
-
-    Raises:
-        BadRequestError: the prompt leaves no room for one.
-    """
-    if prompt == 0:
-        raise BadRequestError(
-            f"The chat template of {job.name} makes nothing of these messages.", model=job.name
-        )
-    if prompt >= window:
-        raise BadRequestError(
-            f"The prompt has {prompt:,} tokens, and {job.name} has a window of {window:,} for "
-            "prompt and answer together.",
-            model=job.name,
-            hint="Shorten it, or use a model with a larger window.",
-        )
-    wanted = job.options.max_tokens or min(otherwise, job.most_output or otherwise)
-    if job.most_output is not None:
-        wanted = min(wanted, job.most_output)
-    return min(wanted, window - prompt)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def _unexpected(name: str, cause: Exception) -> LocalModelError:
+    error = LocalModelError(f"{name} failed: {cause!r}.", model=name)
+    error.__cause__ = cause
+    return error
 
 
 _alive: Final[set[Worker]] = set()

@@ -1,0 +1,340 @@
+"""Engine: continuous batching. Many answers from one loaded model, one step at a time.
+
+A step reads one token of every answer under way in a single computation, then a part of the
+prompts that have come meanwhile. Answers join and leave between steps. The method is that of Orca
+(Yu et al., 2022), with prompts read in parts as in Sarathi (Agrawal et al., 2023).
+
+Prompts are not read in the same computation as answers: llama.cpp cuts a batch into parts of equal
+length for each sequence, and a prompt's tokens would be rounded by how many others are at work.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from modelrouter.backends.llamacpp.figures import EngineFigures, Meter
+from modelrouter.backends.llamacpp.generation import Generation
+from modelrouter.backends.llamacpp.native import Context, DecodingAborted, Model, NativeError
+from modelrouter.backends.llamacpp.sampling import NoTokenAllowed
+from modelrouter.backends.llamacpp.slots import GRAIN, Slots, common, whole_grains
+from modelrouter.backends.llamacpp.survey import Survey, Surveyor, top_tokens
+from modelrouter.exceptions import BackendError, LocalModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Scores = npt.NDArray[np.float32]
+
+__all__ = ["Engine"]
+
+_PROMPT_TOKENS_A_STEP: Final = 2 * GRAIN
+"""Prompt tokens read between two tokens of the answers under way, which wait meanwhile."""
+_STEPS_WITH_GAP: Final = 4
+"""So long a slot may lie empty between two at work; under load the next prompt fills it at once."""
+
+
+class Engine:
+    """Answers from one context; belongs to the thread that made it.
+
+    Args:
+        context: with a sequence for each answer that may be under way.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._model: Model = context.model
+        self._slots = Slots(context.sequences)
+        self._surveyor = Surveyor()
+        self._answering: list[Generation] = []  # by slot
+        self._reading: deque[Generation] = deque()
+        self._steps_with_gap = 0
+        self._prefill, self._decode_all, self._decode_one = Meter(), Meter(), Meter()
+        self._first_token_s = 0.0
+        self._answered = self._prompt_tokens = self._reused_tokens = 0
+        self._weights_bytes = context.model.size_bytes
+        self._cache_bytes = context.sequences * context.n_ctx * context.model.bytes_a_token
+
+    @property
+    def running(self) -> int:
+        """Answers under way."""
+        return len(self._answering) + len(self._reading)
+
+    @property
+    def free(self) -> int:
+        """How many more may begin."""
+        return self._slots.free
+
+    def figures(self, waiting: int = 0) -> EngineFigures:
+        """The state now. May be asked for from any thread."""
+        context = self.context
+        return EngineFigures(
+            loaded=True,
+            slots=context.sequences,
+            context_per_slot=context.n_ctx,
+            running=self.running,
+            waiting=waiting,
+            answered=self._answered,
+            prefill_tokens_per_s=self._prefill.rate,
+            decode_tokens_per_s=self._decode_all.rate,
+            stream_tokens_per_s=self._decode_one.rate,
+            first_token_s=self._first_token_s,
+            prompt_tokens=self._prompt_tokens,
+            reused_tokens=self._reused_tokens,
+            weights_bytes=self._weights_bytes,
+            cache_bytes=self._cache_bytes,
+        )
+
+    def begin(self, generation: Generation) -> None:
+        """Give an answer a slot; there must be a free one, and it must fit it."""
+        generation.job.stage = "reading the prompt"
+        placement = self._slots.place(generation.prompt)
+        generation.slot = placement.slot
+        for source, target in placement.copies:
+            self.context.copy(source, target)
+        self._keep(generation, placement.reused)
+        self._follow(generation)
+        self._reading.append(generation)
+
+    def step(self) -> None:
+        """Go on with everything that is under way.
+
+        Raises:
+            DecodingAborted: the context's switch was turned; nothing is in memory any more.
+        """
+        self._drop_those_gone()
+        try:
+            self._close_gap()
+            self._answer()
+            self._read_prompts()
+        except DecodingAborted:
+            self._forget_all()
+            raise
+
+    def fail_all(self, error: Callable[[str], BackendError]) -> None:
+        """End all that is under way; ``error`` makes the error for a model's name."""
+        for generation in [*self._answering, *self._reading]:
+            self._fail(generation, error(generation.job.name))
+        self._answering.clear()
+        self._reading.clear()
+
+    # Prompts
+
+    def _keep(self, generation: Generation, tokens: int) -> None:
+        """Keep so much of what is in the generation's slot; it is the beginning of its prompt."""
+        if not self.context.forget(generation.slot, tokens):
+            self.context.forget(generation.slot)  # a model that can only forget all
+            self._slots.forget(generation.slot)
+            tokens = 0
+        generation.position = generation.cached = tokens
+
+    def _follow(self, generation: Generation) -> None:
+        """If another is reading the same beginning just now, wait for it; read it but once."""
+        prompt, best = generation.prompt, generation.cached
+        for other in self._reading:
+            shared = common(prompt, other.prompt)
+            if not shared == len(prompt) == len(other.prompt):
+                shared = whole_grains(min(shared, len(prompt) - 1))
+            if shared > best and other.leader is None:
+                generation.leader, generation.shared, best = other, shared, shared
+
+    def _read_prompts(self) -> None:
+        budget = _PROMPT_TOKENS_A_STEP if self._answering else self.context.n_batch
+        for generation in [g for g in self._reading if g.leader is None]:
+            if budget <= 0:
+                break
+            budget -= self._read_part(generation, budget)
+            # To the end of the line, so that a long prompt holds up no short one.
+            self._reading.remove(generation)
+            if generation.reading and not generation.ended:
+                self._reading.append(generation)
+
+    def _read_part(self, generation: Generation, budget: int) -> int:
+        """Read whole grains, or what remains after the last of them; how many tokens that was."""
+        prompt, start = generation.prompt, generation.position
+        left = len(prompt) - start
+        size = min(whole_grains(left), max(GRAIN, whole_grains(budget))) or left
+        end = start + size
+        begun = time.perf_counter()
+        try:
+            last = end == len(prompt)
+            self.context.read(generation.slot, prompt[start:end], start, scored=last)
+            scores = self.context.scores(1) if last else None
+        except NativeError as exc:
+            self._give_up(generation, exc)
+            return size
+        self._prefill.add(size, time.perf_counter() - begun)
+        generation.position = end
+        self._slots.learn(generation.slot, prompt, end)
+        followers = self._lead(generation)
+        if scores is None:
+            return size
+        self._prompt_tokens += len(prompt)
+        self._reused_tokens += generation.cached
+        survey = self._surveyor.survey(scores)
+        for each in (generation, *followers):
+            each.job.stage = "answering"
+            waited = time.monotonic() - each.job.submitted
+            self._first_token_s += (waited - self._first_token_s) * (
+                0.2 if self._first_token_s else 1.0
+            )
+            if self._choose(each, scores[0], survey, 0):
+                self._answering.append(each)
+        self._answering.sort(key=_slot)
+        return size
+
+    def _lead(self, leader: Generation) -> list[Generation]:
+        """Let those go on that waited for this one; gives those whose whole prompt is read."""
+        whole = []
+        for other in [g for g in self._reading if g.leader is leader]:
+            if leader.position < other.shared:
+                continue
+            other.leader = None
+            self.context.copy(leader.slot, other.slot)
+            self._keep(other, other.shared)
+            self._slots.learn(other.slot, other.prompt, other.position)
+            if not other.reading:
+                self._reading.remove(other)
+                self._prompt_tokens += len(other.prompt)
+                self._reused_tokens += other.cached
+                whole.append(other)
+        return whole
+
+    # Answers
+
+    def _answer(self) -> None:
+        under_way = self._answering
+        if not under_way:
+            return
+        begun = time.perf_counter()
+        try:
+            self.context.step(
+                [g.slot for g in under_way],
+                [g.token for g in under_way],  # type: ignore[misc] # each has chosen one
+                [g.position for g in under_way],
+            )
+            scores = self.context.scores(len(under_way))
+        except NativeError as exc:
+            for generation in under_way:
+                self._give_up(generation, exc)
+            self._answering = []
+            return
+        survey = self._surveyor.survey(scores)
+        going_on = []
+        for row, generation in enumerate(under_way):
+            generation.position += 1
+            if self._choose(generation, scores[row], survey, row):
+                going_on.append(generation)
+        self._answering = going_on
+        seconds = time.perf_counter() - begun
+        self._decode_all.add(len(under_way), seconds)
+        self._decode_one.add(1, seconds)
+
+    def _choose(self, generation: Generation, scores: Scores, survey: Survey, row: int) -> bool:
+        """Choose an answer's next token; whether it goes on after it."""
+        total = survey.log_total[row]
+        try:
+            if not math.isfinite(total):
+                raise LocalModelError(
+                    "The model gives no numbers but nan.",
+                    hint="Its file is damaged; download it again.",
+                )
+            token = generation.sampler.choose(scores, survey.best[row])
+            reported = None
+            if generation.job.options.logprobs:
+                wanted = generation.job.options.top_logprobs
+                reported = functools.partial(_logprobs, self._model, scores, total, token, wanted)
+            generation.take(token, float(scores[token]) - total, survey.entropy[row], reported)
+        except NoTokenAllowed as exc:
+            error = LocalModelError(
+                "The model has no token that can continue what the answer's format asks for."
+            )
+            error.__cause__ = exc
+            self._fail(generation, error)
+        except BackendError as exc:
+            self._fail(generation, exc)
+        except Exception as exc:  # whatever it is, this caller hears of it and the others go on
+            error = LocalModelError(f"{generation.job.name} failed: {exc!r}.")
+            error.__cause__ = exc
+            self._fail(generation, error)
+        if generation.ended:
+            self._answered += 1
+            self._slots.release(generation.slot)
+        return not generation.ended
+
+    # Leaving
+
+    def _drop_those_gone(self) -> None:
+        for generation in [*self._answering, *self._reading]:
+            job = generation.job
+            if job.overdue:
+                job.fail(job.late())
+            if job.cancelled:
+                self._leave(generation)
+        self._answering = [g for g in self._answering if not g.ended]
+        self._reading = deque(g for g in self._reading if not g.ended)
+
+    def _leave(self, generation: Generation) -> None:
+        generation.ended = True
+        for other in self._reading:
+            if other.leader is generation:
+                other.leader = None  # it reads for itself
+        self._slots.release(generation.slot)
+
+    def _fail(self, generation: Generation, error: BackendError) -> None:
+        """Tell the caller; the request's other answers end with it."""
+        generation.job.fail(error)
+        self._leave(generation)
+
+    def _give_up(self, generation: Generation, cause: NativeError) -> None:
+        """llama.cpp could not compute it; what is in the slot's memory is not certain."""
+        error = LocalModelError(f"{generation.job.name} failed: {cause}.")
+        error.__cause__ = cause
+        self._fail(generation, error)
+        self._slots.forget(generation.slot)
+        self.context.forget(generation.slot)
+
+    def _forget_all(self) -> None:
+        self._slots.clear()
+        self.context.clear()
+
+    # Neighbours
+
+    def _close_gap(self) -> None:
+        """Move the last answer into an empty slot before it, if that has been empty for a while."""
+        gap = self._slots.gap()
+        self._steps_with_gap = self._steps_with_gap + 1 if gap is not None else 0
+        if gap is None or self._steps_with_gap <= _STEPS_WITH_GAP:
+            return
+        source, target = gap
+        moved = next(g for g in [*self._answering, *self._reading] if g.slot == source)
+        for one, other in self._slots.move(source, target):
+            self.context.copy(one, other)
+        moved.slot = target
+        self._answering.sort(key=_slot)
+        self._steps_with_gap = 0
+
+
+def _slot(generation: Generation) -> int:
+    return generation.slot
+
+
+def _logprobs(
+    model: Model, scores: Scores, total: float, token: int, top: int
+) -> Mapping[str, Any]:
+    """A token as OpenAI's ``logprobs.content`` lists it."""
+
+    def entry(each: int) -> dict[str, Any]:
+        piece = model.piece(each)
+        return {
+            "token": piece.decode("utf-8", "replace"),
+            "logprob": float(scores[each]) - total,
+            "bytes": list(piece),
+        }
+
+    return {**entry(token), "top_logprobs": [entry(each) for each in top_tokens(scores, top)]}
