@@ -11,7 +11,7 @@ from modelrouter.config import GenerationSettings
 from modelrouter.response import Chunk, Completion
 from modelrouter.signals.base import Tokenizer
 
-__all__ = ["Backend", "Request"]
+__all__ = ["Backend", "EmbeddingRequest", "Request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,25 @@ class Request:
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: Any = None
     response_format: Mapping[str, Any] | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts that one model is to make vectors of.
+
+    Attributes:
+        card: the model.
+        texts: at least one, none empty.
+        dimensions: numbers of each vector, for models that can shorten them.
+        truncate: whether of a text beyond the model's window only the beginning is read.
+        timeout_s: seconds this may take; ``None`` for no limit.
+    """
+
+    card: ModelCard
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    truncate: bool = False
     timeout_s: float | None = None
 
 

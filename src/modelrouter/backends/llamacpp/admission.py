@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from modelrouter.backends.llamacpp.generation import Generation
-from modelrouter.backends.llamacpp.grammar import grammar_of
+from modelrouter.backends.llamacpp.grammar import calls_grammar, grammar_of
 from modelrouter.backends.llamacpp.job import Job
 from modelrouter.backends.llamacpp.loading import Loaded
 from modelrouter.backends.llamacpp.native import Model, NativeError, NativeGrammar
 from modelrouter.backends.llamacpp.sampling import Sampler
+from modelrouter.backends.llamacpp.templates import ChatTemplate
 from modelrouter.backends.llamacpp.text import TextAssembler
+from modelrouter.backends.llamacpp.tools import (
+    Form,
+    ToolCallAssembler,
+    ToolChoice,
+    chosen_tools,
+    form_of,
+    handles_tools,
+    prepared,
+)
 from modelrouter.exceptions import BadRequestError
 
 __all__ = ["admit"]
@@ -27,17 +37,60 @@ def admit(job: Job, loaded: Loaded, window: int, max_tokens: int) -> list[Genera
         BadRequestError: the prompt is too long or empty, or an option cannot be kept to.
         LocalModelError: the model has no chat template.
     """
-    model = loaded.model
-    prompt = loaded.prompts.write(job.messages, job.name, override=job.chat_template)
+    model, prompts = loaded.model, loaded.prompts
+    template = prompts.template(job.chat_template)
+    form, choice = form_of(template.source), _choice(job, template)
+    prompt = prompts.write(
+        prepared(job.messages, form), job.name, tools=choice.offered, override=job.chat_template
+    )
     window = min(window, job.window, model.trained_window or job.window)
     limit = _limit(job, len(prompt), window, max_tokens)
-    stops = (*job.options.stop, *loaded.prompts.template(job.chat_template).stops)
+    grammar = (
+        calls_grammar(choice, form, job.name)
+        if choice.forced
+        else grammar_of(job.response_format, job.name)
+    )
+    vocabulary = _Showing(model, form) if choice.offered else model
     return [
         Generation(
-            job, index, prompt, limit, _sampler(job, index, model), TextAssembler(stops), model
+            job,
+            index,
+            prompt,
+            limit,
+            _sampler(job, index, model, grammar),
+            TextAssembler((*job.options.stop, *template.stops)),
+            vocabulary,
+            ToolCallAssembler(form, choice.names) if choice.offered else None,
         )
         for index in range(job.options.n)
     ]
+
+
+def _choice(job: Job, template: ChatTemplate) -> ToolChoice:
+    choice = chosen_tools(job.tools, job.tool_choice, job.name)
+    if choice.offered and not handles_tools(template.source):
+        raise BadRequestError(
+            f"The chat template of {job.name} has no place for tools.",
+            model=job.name,
+            hint="Leave tools out, or use a model that was trained to call them.",
+        )
+    return choice
+
+
+class _Showing:
+    """A vocabulary in which the markers of calls have a text, where they are control tokens."""
+
+    def __init__(self, model: Model, form: Form) -> None:
+        self._piece, self.ends = model.piece, model.ends
+        self._markers = {
+            tokens[0]: marker.encode()
+            for marker in form.markers
+            if len(tokens := model.tokenize(marker, special=True)) == 1
+        }
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of text that a token stands for."""
+        return self._markers.get(token) or self._piece(token)
 
 
 def _limit(job: Job, prompt: int, window: int, otherwise: int) -> int:
@@ -63,13 +116,14 @@ def _limit(job: Job, prompt: int, window: int, otherwise: int) -> int:
     return min(wanted, window - prompt)
 
 
-def _sampler(job: Job, index: int, model: Model) -> Sampler:
+def _sampler(job: Job, index: int, model: Model, grammar: str | None) -> Sampler:
     # Each answer has a grammar of its own: it remembers what was written so far.
-    text = grammar_of(job.response_format, job.name)
     try:
-        grammar = NativeGrammar(model, text) if text is not None else None
+        native = NativeGrammar(model, grammar) if grammar is not None else None
     except NativeError as exc:
         raise BadRequestError(
-            f"response_format makes a grammar that llama.cpp refuses: {exc}.", model=job.name
+            f"{job.name}'s answer would have to follow a grammar that llama.cpp refuses: {exc}.",
+            model=job.name,
+            hint="Simplify response_format or the tools' parameters.",
         ) from exc
-    return Sampler(job.options.for_answer(index), model.n_vocab, job.name, grammar)
+    return Sampler(job.options.for_answer(index), model.n_vocab, job.name, native)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
 import time
@@ -11,7 +12,7 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from modelrouter.backends.base import Request
+from modelrouter.backends.base import EmbeddingRequest, Request
 from modelrouter.backends.llamacpp.channel import (
     AsyncChannel,
     Channel,
@@ -21,20 +22,23 @@ from modelrouter.backends.llamacpp.channel import (
     SyncChannel,
     Text,
 )
+from modelrouter.backends.llamacpp.embedding import Embedded
 from modelrouter.backends.llamacpp.figures import EngineFigures
 from modelrouter.backends.llamacpp.job import Job
 from modelrouter.backends.llamacpp.prompt import plain_messages
 from modelrouter.backends.llamacpp.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
-from modelrouter.backends.llamacpp.worker import Worker
+from modelrouter.backends.llamacpp.worker import EmbeddingJob, Worker
 from modelrouter.catalog.card import ModelCard
-from modelrouter.exceptions import BadRequestError, LocalModelError
+from modelrouter.exceptions import LocalModelError
 from modelrouter.response import (
     Choice,
     Chunk,
     ChunkChoice,
     Completion,
     Delta,
+    Embedding,
+    EmbeddingResponse,
     FunctionCallDelta,
     ReplyMessage,
     ToolCall,
@@ -117,6 +121,26 @@ class LlamaCppBackend:
             while not answer.whole:
                 yield answer.add(await _areceived(job, channel))
 
+    def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """Make vectors of texts; blocks."""
+        job = self._submitted_texts(request)
+        try:
+            return _vectors(job.result.result(_time_left(job)), request)
+        except concurrent.futures.TimeoutError:
+            job.check()
+            raise
+        finally:
+            job.result.cancel()
+
+    async def aembed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """Make vectors of texts; the event loop goes on meanwhile."""
+        job = self._submitted_texts(request)
+        try:
+            # The worker itself keeps the time limit, between two computations.
+            return _vectors(await asyncio.wrap_future(job.result), request)
+        finally:
+            job.result.cancel()
+
     def tokenizer(self, card: ModelCard) -> Tokenizer | None:
         """An exact token counter if the model is loaded, else ``None``; loads nothing.
 
@@ -174,19 +198,7 @@ class LlamaCppBackend:
         await asyncio.to_thread(self.close)
 
     def _submitted(self, request: Request, channel: Channel, *, in_pieces: bool) -> _Submitted:
-        card = request.card
-        if card.path is None:
-            raise LocalModelError(
-                f"{card.name} names no GGUF file.",
-                model=card.name,
-                hint='Give it one: ModelCard.local("FILE.gguf").',
-            )
-        if request.tools:
-            raise BadRequestError(
-                f"{card.name} runs on this machine, where tools are not called in this version.",
-                model=card.name,
-                hint="Leave tools out, or use a card with the tools capability.",
-            )
+        card, path = request.card, _file_of(request.card)
         timeout_s = request.timeout_s
         job = Job(
             name=card.name,
@@ -196,12 +208,26 @@ class LlamaCppBackend:
             options=SamplingOptions.of(request.settings, card.name),
             channel=channel,
             response_format=request.response_format,
+            tools=request.tools,
+            tool_choice=request.tool_choice,
             chat_template=card.chat_template,
             deadline=None if timeout_s is None else time.monotonic() + timeout_s,
             in_pieces=in_pieces,
         )
-        self._worker(card, card.path).submit(job)
+        self._worker(card, path).submit(job)
         return _Submitted(job)
+
+    def _submitted_texts(self, request: EmbeddingRequest) -> EmbeddingJob:
+        card, timeout_s = request.card, request.timeout_s
+        job = EmbeddingJob(
+            name=card.name,
+            texts=request.texts,
+            truncate=request.truncate,
+            dimensions=request.dimensions,
+            deadline=None if timeout_s is None else time.monotonic() + timeout_s,
+        )
+        self._worker(card, _file_of(card)).submit(job)
+        return job
 
     def _worker(self, card: ModelCard, path: Path) -> Worker:
         key = _key(path)
@@ -322,7 +348,7 @@ def _call_deltas(calls: Sequence[ToolCall]) -> list[ToolCallDelta]:
 
 
 def _received(job: Job, channel: SyncChannel) -> Event:
-    left = None if job.deadline is None else max(0.0, job.deadline - time.monotonic())
+    left = _time_left(job)
     if job.process != os.getpid():
         raise LocalModelError(
             f"{job.name} answers in the process that asked it, not in its forked child.",
@@ -340,6 +366,29 @@ async def _areceived(job: Job, channel: AsyncChannel) -> Event:
     if event is None:
         raise job.late()
     return event
+
+
+def _file_of(card: ModelCard) -> Path:
+    if card.path is None:
+        raise LocalModelError(
+            f"{card.name} names no GGUF file.",
+            model=card.name,
+            hint='Give it one: ModelCard.local("FILE.gguf").',
+        )
+    return card.path
+
+
+def _time_left(job: Job | EmbeddingJob) -> float | None:
+    return None if job.deadline is None else max(0.0, job.deadline - time.monotonic())
+
+
+def _vectors(made: Embedded, request: EmbeddingRequest) -> EmbeddingResponse:
+    read = sum(made.tokens)
+    return EmbeddingResponse(
+        model=request.card.name,
+        data=[Embedding(index=i, embedding=row.tolist()) for i, row in enumerate(made.vectors)],
+        usage=Usage(prompt_tokens=read, total_tokens=read),
+    )
 
 
 def _key(path: Path | None) -> str:

@@ -10,6 +10,7 @@ from modelrouter.backends.llamacpp.channel import Finished, Text
 from modelrouter.backends.llamacpp.job import Job
 from modelrouter.backends.llamacpp.sampling import Sampler
 from modelrouter.backends.llamacpp.text import TextAssembler
+from modelrouter.backends.llamacpp.tools import ToolCallAssembler
 from modelrouter.exceptions import LowConfidenceError
 from modelrouter.response import Confidence, ToolCall
 
@@ -50,6 +51,7 @@ class Generation:
     """
 
     __slots__ = (
+        "_calls",
         "_entropy",
         "_least",
         "_logprobs",
@@ -81,6 +83,7 @@ class Generation:
         sampler: Sampler,
         text: TextAssembler,
         model: Vocabulary,
+        calls: ToolCallAssembler | None = None,
     ) -> None:
         self.job, self.index, self.prompt, self.limit = job, index, prompt, limit
         self.sampler = sampler
@@ -90,7 +93,7 @@ class Generation:
         self.leader: Generation | None = None
         self.shared = 0
         self.ended = False
-        self._text, self._model = text, model
+        self._text, self._calls, self._model = text, calls, model
         self._pieces: list[str] = []
         self._logprobs: list[Mapping[str, Any]] = []
         self._sum = self._entropy = 0.0
@@ -133,6 +136,8 @@ class Generation:
         if reported is not None:
             self._logprobs.append(reported())
         new = self._text.add(self._model.piece(token))
+        if self._calls is not None:
+            new = self._calls.add(new)
         if self._text.stopped:
             self._tell(new)
             self._end("stop", counted=self.generated)
@@ -154,8 +159,12 @@ class Generation:
     def _end(self, reason: Any, counted: int) -> None:
         self.ended = True
         self._check_confidence(counted)
-        calls: tuple[ToolCall, ...] = ()
-        if rest := self._text.finish():
+        rest, calls = self._text.finish(), list[ToolCall]()
+        if self._calls is not None:
+            certain = self._calls.add(rest)
+            rest, calls = self._calls.finish()
+            rest = certain + rest
+        if rest:
             self._tell(rest)
         channel = self.job.channel
         if not self.job.in_pieces or self._logprobs:
@@ -174,7 +183,7 @@ class Generation:
                     mean_entropy=self._entropy / counted,
                     tokens=counted,
                 ),
-                calls,
+                tuple(calls),
             )
         )
 

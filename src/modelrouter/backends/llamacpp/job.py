@@ -12,7 +12,20 @@ from modelrouter.backends.llamacpp.channel import Channel, Failed
 from modelrouter.backends.llamacpp.sampling import SamplingOptions
 from modelrouter.exceptions import BackendError, BackendTimeoutError
 
-__all__ = ["Job"]
+__all__ = ["Job", "untraced"]
+
+
+def untraced(error: BackendError, model: str) -> BackendError:
+    """The error and its causes without the worker's frames, and with the model's name.
+
+    With them the model would stay in memory for as long as somebody keeps the error.
+    """
+    error.model = error.model or model
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
 
 
 @dataclass(slots=True, eq=False)
@@ -61,13 +74,7 @@ class Job:
         """Tell the caller that there is no answer, once; nothing is told after it."""
         if self.cancelled:
             return
-        error.model = error.model or self.name
-        each: BaseException | None = error
-        while each is not None:
-            # Else the model would stay in memory for as long as somebody keeps the error.
-            each.__traceback__ = None
-            each = each.__cause__ or each.__context__
-        self.channel.send(Failed(error))
+        self.channel.send(Failed(untraced(error, self.name)))
         self.cancel()
 
     @property

@@ -17,20 +17,29 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from modelrouter.backends.llamacpp.admission import admit
+from modelrouter.backends.llamacpp.embedding import Embedded, Embedder, Pooling
 from modelrouter.backends.llamacpp.engine import Engine
 from modelrouter.backends.llamacpp.figures import EngineFigures
 from modelrouter.backends.llamacpp.generation import Generation
-from modelrouter.backends.llamacpp.job import Job
+from modelrouter.backends.llamacpp.job import Job, untraced
 from modelrouter.backends.llamacpp.loading import Loaded, load
 from modelrouter.backends.llamacpp.native import DecodingAborted, Model, Switch, log
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
-from modelrouter.exceptions import BackendError, LocalModelError, QueueFullError
+from modelrouter.exceptions import (
+    BackendError,
+    BackendTimeoutError,
+    LocalModelError,
+    QueueFullError,
+)
 
-__all__ = ["Worker"]
+__all__ = ["EmbeddingJob", "Worker"]
 
 _logger: Final = logging.getLogger(__name__)
 _EXIT_PATIENCE_S: Final = 10.0
@@ -46,13 +55,59 @@ class _Order(enum.Enum):
     LOOK = enum.auto()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddingJob:
+    """Texts to be made vectors.
+
+    Attributes:
+        name: the model's name, for messages.
+        texts: at least one.
+        pooling, truncate, dimensions: as for
+            :class:`~modelrouter.backends.llamacpp.embedding.Embedder`.
+        deadline: by :func:`time.monotonic`; ``None`` for no limit.
+        result: to be set or failed; cancelled by a caller who waits no longer.
+    """
+
+    name: str
+    texts: Sequence[str]
+    pooling: Pooling | None = None
+    truncate: bool = False
+    dimensions: int | None = None
+    deadline: float | None = None
+    result: Future[Embedded] = field(default_factory=Future)
+
+    def check(self) -> None:
+        """Stop when nobody waits any more or the time is over.
+
+        Raises:
+            CancelledError, BackendTimeoutError: accordingly.
+        """
+        if self.result.cancelled():
+            raise CancelledError
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise BackendTimeoutError(
+                f"{self.name} made no vectors in time.",
+                model=self.name,
+                hint="Allow more time, or send fewer texts at once.",
+            )
+
+    def fail(self, error: BackendError) -> None:
+        """Tell the caller that there are no vectors."""
+        if not self.result.done():
+            with contextlib.suppress(InvalidStateError):  # cancelled just now
+                self.result.set_exception(untraced(error, self.name))
+
+
+_Heard: TypeAlias = Job | EmbeddingJob | _Order | threading.Event
+
+
 class Worker:
     """A model, loaded at its first job, and the thread that it lives in."""
 
     def __init__(self, path: Path, settings: LlamaCppSettings) -> None:
         self.path = path
         self._settings = settings
-        self._inbox: queue.SimpleQueue[Job | _Order | threading.Event] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Heard] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._switch = Switch()
@@ -62,10 +117,11 @@ class Worker:
         self._waiting: deque[Job] = deque()
         self._ready: deque[Generation] = deque()  # of requests whose turn has come
         self._unloads: list[threading.Event] = []
+        self._embedders: dict[str | None, Embedder] = {}
         self._looked = 0.0
         self._closing = False
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job | EmbeddingJob) -> None:
         """Queue a job.
 
         Raises:
@@ -134,7 +190,7 @@ class Worker:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
 
-    def _tell(self, what: Job | _Order) -> None:
+    def _tell(self, what: Job | EmbeddingJob | _Order) -> None:
         with self._lock:
             if self._closing:
                 raise self._closed()
@@ -160,13 +216,17 @@ class Worker:
                 _alive.discard(self)
 
     def _work(self) -> None:
-        """One round: hear what is asked, begin what there is room for, one step of all answers."""
+        """One round: hear what is asked, then go on with what is under way."""
         self._listen()
+        if self._unloads and not self._running:
+            self._free()
+        self._step()
+
+    def _step(self) -> None:
+        """One step of all answers, those included for which there is room now."""
         try:
             if not self._unloads:
                 self._begin_some()
-            elif self._running == 0:
-                self._free()
             if self._engine is not None and self._running:
                 self._engine.step()
         except DecodingAborted:
@@ -191,9 +251,11 @@ class Worker:
             if not busy:
                 self._free()
 
-    def _hear(self, what: Job | _Order | threading.Event) -> None:
+    def _hear(self, what: _Heard) -> None:
         if isinstance(what, Job):
             self._waiting.append(what)
+        elif isinstance(what, EmbeddingJob):
+            self._embed(what)
         elif isinstance(what, threading.Event):
             self._unloads.append(what)
         elif what is _Order.WARM:
@@ -201,6 +263,38 @@ class Worker:
                 self._load()
             except BackendError as exc:  # the first real request meets it again
                 _logger.debug("%s was not loaded ahead: %s", self.path, exc)
+
+    def _embed(self, job: EmbeddingJob) -> None:
+        """Make vectors at once, with a step of the answers under way between two computations."""
+
+        def between() -> None:
+            job.check()
+            if self._closing:
+                raise self._closed()
+            if self._running:
+                self._step()
+
+        try:
+            job.check()
+            loaded = self._load()
+            embedder = self._embedders.get(job.pooling)
+            if embedder is None:
+                embedder = Embedder(loaded.model, job.name, loaded.n_threads, pooling=job.pooling)
+                self._embedders[job.pooling] = embedder
+            made = embedder.embed(
+                job.texts, truncate=job.truncate, dimensions=job.dimensions, check=between
+            )
+            with contextlib.suppress(InvalidStateError):  # cancelled just now
+                job.result.set_result(made)
+        except CancelledError:
+            pass
+        except BackendError as exc:
+            job.fail(exc)
+        except DecodingAborted:
+            job.fail(self._closed())
+            raise
+        except Exception as exc:  # this caller hears of it and the next is served
+            job.fail(_unexpected(job.name, exc))
 
     def _begin_some(self) -> None:
         """Give free slots to requests, in the order they came."""
@@ -282,6 +376,7 @@ class Worker:
 
     def _free(self) -> None:
         self._ready.clear()
+        self._embedders.clear()
         self._loaded = self._engine = self._model = None
         while self._unloads:
             self._unloads.pop().set()
@@ -298,7 +393,9 @@ class Worker:
         with contextlib.suppress(queue.Empty):
             while True:
                 what = self._inbox.get_nowait()
-                if isinstance(what, (Job, threading.Event)):
+                if isinstance(what, EmbeddingJob):
+                    what.fail(self._closed())
+                elif isinstance(what, (Job, threading.Event)):
                     self._hear(what)
         if self._engine is not None:
             self._engine.fail_all(lambda _name: self._closed())
