@@ -125,7 +125,7 @@ class CrowdResult:
     """How the crowd fared.
 
     Attributes:
-        ends: how many requests ended in which way; together all of them.
+        ends: how many requests ended in which way.
         unended: requests still without an end after the time allowed.
         compared: whole answers, each beside the same request's in a sequential run.
         different: those that are not the same text.
@@ -135,7 +135,7 @@ class CrowdResult:
         before_bytes, after_bytes: resident memory.
     """
 
-    ends: Counter[str]
+    ends: dict[str, int]
     unended: int
     compared: int
     different: int
@@ -143,6 +143,16 @@ class CrowdResult:
     seconds: float
     before_bytes: int
     after_bytes: int
+
+    @property
+    def ended(self) -> int:
+        """Requests that came to an end, whichever."""
+        return sum(self.ends.values())
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return self.ended + self.unended
 
 
 def rough_crowd(setup: Setup, *, requests: int, callers: int, allowed_s: float) -> CrowdResult:
@@ -165,7 +175,9 @@ def rough_crowd(setup: Setup, *, requests: int, callers: int, allowed_s: float) 
         for visitor in different:
             pair = (texts[visitor], alone[visitor])
             gap = max(gap, reference.gap(visitor.prompt, pair, visitor.max_tokens))
-    return CrowdResult(ends, unended, len(alone), len(different), gap, seconds, before, after)
+    return CrowdResult(
+        dict(ends.most_common()), unended, len(alone), len(different), gap, seconds, before, after
+    )
 
 
 def _visit(

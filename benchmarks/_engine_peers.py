@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -90,6 +90,10 @@ class Peer:
             raise failures[0]
         return found
 
+    def cpu_s(self) -> float:
+        """Seconds of processor time so far: the callers' and the peer's."""
+        return time.process_time()
+
     def close(self) -> None:
         """Free the model."""
 
@@ -110,7 +114,7 @@ class Ours(Peer):
             "context_per_slot": setup.context,
         }
         known = {field.name for field in fields(LlamaCppSettings)}
-        settings = {name: value for name, value in wanted.items() if name in known}
+        settings: dict[str, Any] = {name: value for name, value in wanted.items() if name in known}
         self.card = ModelCard.local(setup.path)
         self.backend = LlamaCppBackend(LlamaCppSettings(**settings))
 
@@ -442,6 +446,12 @@ class Server(Peer):
             raise RuntimeError("an answer without text")
         return took
 
+    def cpu_s(self) -> float:
+        import psutil
+
+        used = psutil.Process(self._process.pid).cpu_times()
+        return time.process_time() + float(used.user + used.system)
+
     def close(self) -> None:
         self._process.send_signal(signal.SIGINT if os.name != "nt" else signal.SIGTERM)
         try:
@@ -541,7 +551,7 @@ def _free_port() -> int:
         return port
 
 
-PEERS: dict[str, Callable[[Setup], Peer]] = {
+PEERS: dict[str, type[Any]] = {  # each is made from a Setup
     "ours": Ours,
     "low-level": LowLevel,
     "llama": LockedLlama,

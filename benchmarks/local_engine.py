@@ -9,7 +9,9 @@ Every peer answers the same prompts greedily with the same number of threads; an
 ``max_tokens`` alone. A figure is the decode tokens of all callers together for each second from the
 first request to the last answer, prompts and (for servers) HTTP included. The peers take turns,
 level by level, and of each figure the best of the repetitions is taken: on a machine with other
-work to do that is the one least disturbed. Times to a first token are medians.
+work to do that is the one least disturbed. Tokens for each second of processor time (callers and
+server together) stand beside it, since other work disturbs them little. Times to a first token are
+medians.
 
 Peers: ours; low-level (a plain loop over llama.cpp's C API, the most there is to be had from
 Python); llama (``llama_cpp.Llama`` behind a lock); python-server (``llama_cpp.server``);
@@ -37,6 +39,7 @@ from typing import Any
 from _engine_load import (
     CrowdResult,
     FirstTokens,
+    Soak,
     prefix_of,
     prompt,
     rough_crowd,
@@ -55,7 +58,16 @@ PREFIX = 1000
 PLOT = Path(__file__).parent.parent / "docs" / "images" / "local_engine_scaling.png"
 TITLES = {key: peer.name for key, peer in PEERS.items()}
 
-Rates = dict[str, dict[int, list[float]]]  # peer -> callers -> tokens a second, each repetition
+
+@dataclass(frozen=True)
+class Rate:
+    """One measurement: tokens for each second, and for each second of processor time."""
+
+    per_s: float
+    per_cpu_s: float
+
+
+Rates = dict[str, dict[int, list[Rate]]]  # peer -> callers -> one for each repetition
 
 
 @dataclass(frozen=True)
@@ -80,36 +92,56 @@ def main() -> None:
     results: dict[str, Any] = {"machine": machine(), "models": {}}
     print("{processor}, {cores} cores, load {load:.1f}; {versions}".format(**results["machine"]))
     verdicts: list[Verdict] = []
+    curves: dict[str, Rates] = {}
     for key in options.models:
-        model = made(key)
-        setup = Setup(model.path, options.threads or default_threads(model), SLOTS, CONTEXT)
-        found: dict[str, Any] = {"threads": setup.threads}
+        found, reached = measured(made(key), options, curves)
         results["models"][key] = found
-        print(f"\n{model.title}, {setup.threads} thread{'s' * (setup.threads > 1)}")
-        if "scaling" in options.parts:
-            rates = scaling(model, setup, options)
-            print_rates(rates, options.levels)
-            verdicts += rate_verdicts(model, rates)
-            found["tokens_per_s"] = rates
-        if "prefix" in options.parts:
-            first = prefixes(setup, options)
-            verdicts += prefix_verdicts(model, first)
-            found["first_token_s"] = {name: asdict(times) for name, times in first.items()}
-        if "crowd" in options.parts:
-            wide = replace(setup, context=512)
-            result = rough_crowd(
-                wide, requests=options.requests, callers=SLOTS, allowed_s=options.requests
-            )
-            print_crowd(result)
-            found["crowd"] = asdict(result)
-        if options.soak:
-            found["soak"] = soaked(setup, options.requests * 10)
+        verdicts += reached
     print_verdicts(verdicts)
     results["targets"] = [{**asdict(verdict), "met": verdict.met} for verdict in verdicts]
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
     if options.plot:
-        plot(results["models"], options.plot)
+        plot(curves, options.plot)
+
+
+def measured(
+    model: Model, options: argparse.Namespace, curves: dict[str, Rates]
+) -> tuple[dict[str, Any], list[Verdict]]:
+    """Every part that was asked for, with one model: its figures and its targets.
+
+    What the plot shows is added to ``curves``.
+    """
+    setup = Setup(model.path, options.threads or default_threads(model), SLOTS, CONTEXT)
+    print(f"\n{model.title}, {setup.threads} thread{'s' * (setup.threads > 1)}")
+    found: dict[str, Any] = {"threads": setup.threads}
+    verdicts: list[Verdict] = []
+    if "scaling" in options.parts:
+        rates = curves[model.key] = scaling(model, setup, options)
+        print_rates(rates, options.levels)
+        verdicts += rate_verdicts(model, rates)
+        found["tokens"] = {
+            name: {n: [asdict(rate) for rate in found] for n, found in by_level.items()}
+            for name, by_level in rates.items()
+        }
+    if "prefix" in options.parts:
+        first = prefixes(setup, options)
+        verdicts += prefix_verdicts(model, first)
+        found["first_token_s"] = {name: asdict(times) for name, times in first.items()}
+    if "crowd" in options.parts:
+        n = options.requests
+        crowd = rough_crowd(replace(setup, context=512), requests=n, callers=SLOTS, allowed_s=n)
+        print_crowd(crowd)
+        verdicts += crowd_verdicts(model, crowd)
+        found["crowd"] = asdict(crowd)
+    if options.soak:
+        n = options.requests * 10
+        long = soak(setup, requests=n, early=n // 10, callers=16)
+        print_soak(long)
+        sizes = (long.early_bytes / 1e6, long.bytes / 1e6)
+        verdicts.append(memory_verdict(model, f"after {long.early:,} requests", *sizes))
+        found["soak"] = asdict(long)
+    return found, verdicts
 
 
 def parsed() -> argparse.Namespace:
@@ -160,17 +192,12 @@ def machine() -> dict[str, Any]:
             (line.split(":")[1].strip() for line in lines if line.startswith("model name")),
             processor,
         )
-    python, packages = platform.python_version(), ("modelrouter", "llama-cpp-python")
+    packages = [f"{name} {version(name)}" for name in ("modelrouter", "llama-cpp-python")]
     return {
         "processor": processor,
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan"),
-        "versions": ", ".join(
-            [
-                f"Python {platform.python_version()}",
-                *(f"{name} {version(name)}" for name in packages),
-            ]
-        ),
+        "versions": ", ".join([f"Python {platform.python_version()}", *packages]),
         "time": time.strftime("%Y-%m-%d %H:%M"),
     }
 
@@ -212,25 +239,34 @@ def levels_of(peer: Peer, levels: Sequence[int]) -> list[int]:
     return [n for n in levels if peer.batches or n in SERIAL_LEVELS]
 
 
-def rate(peer: Peer, prompts: Sequence[Sequence[str]], max_tokens: int) -> float:
+def rate(peer: Peer, prompts: Sequence[Sequence[str]], max_tokens: int) -> Rate:
     """Tokens a second in all.
 
     Raises:
         RuntimeError: an answer is shorter or longer than all others: it would be other work.
     """
-    began = time.perf_counter()
+    worked, began = peer.cpu_s(), time.perf_counter()
     answers = peer.answers(prompts, max_tokens)
-    took = time.perf_counter() - began
+    took, work = time.perf_counter() - began, peer.cpu_s() - worked
     if len(answers) != sum(map(len, prompts)) or any(a.tokens != max_tokens for a in answers):
         raise RuntimeError(f"{peer.name} did other work: {[a.tokens for a in answers]}")
-    return max_tokens * len(answers) / took
+    tokens = max_tokens * len(answers)
+    return Rate(tokens / took, tokens / work)
+
+
+def best(rates: Sequence[Rate], figure: str = "per_s") -> float:
+    """The best of the repetitions."""
+    return float(max(getattr(rate, figure) for rate in rates))
 
 
 def print_rates(rates: Rates, levels: Sequence[int]) -> None:
-    print(f"{'tokens per second, callers:':34}" + "".join(f"{n:>8}" for n in levels))
-    for name, by_level in rates.items():
-        cells = (f"{max(by_level[n]):8,.0f}" if n in by_level else f"{'':8}" for n in levels)
-        print(f"{TITLES[name]:34}" + "".join(cells))
+    for title, figure in (("second", "per_s"), ("second of processor time", "per_cpu_s")):
+        print(f"{f'tokens per {title}':34}" + "".join(f"{n:>8}" for n in levels) + "  callers")
+        for name, by_level in rates.items():
+            cells = (
+                f"{best(by_level[n], figure):8,.0f}" if n in by_level else " " * 8 for n in levels
+            )
+            print(f"  {TITLES[name]:32}" + "".join(cells))
 
 
 def rate_verdicts(model: Model, rates: Rates) -> list[Verdict]:
@@ -243,8 +279,8 @@ def rate_verdicts(model: Model, rates: Rates) -> list[Verdict]:
         theirs, ours = (rates.get(name, {}).get(callers) for name in (peer, "ours"))
         if theirs and ours:
             what = f"{TITLES[peer]}, {callers} caller{'s' * (callers > 1)} (tokens/s)"
-            best = max(theirs), max(ours)
-            verdicts.append(Verdict(model.title, what, *best, best[1] / best[0], least))
+            peers, own = best(theirs), best(ours)
+            verdicts.append(Verdict(model.title, what, peers, own, own / peers, least))
     return verdicts
 
 
@@ -276,10 +312,10 @@ def prefix_verdicts(model: Model, found: Mapping[str, FirstTokens]) -> list[Verd
 
 
 def print_crowd(result: CrowdResult) -> None:
-    ends = ", ".join(f"{n} {end}" for end, n in result.ends.most_common())
+    ends = ", ".join(f"{n} {end}" for end, n in result.ends.items())
     mb = [size / 1e6 for size in (result.before_bytes, result.after_bytes)]
     print(
-        f"crowd of {result.ends.total() + result.unended} in {result.seconds:.1f} s: {ends};"
+        f"crowd of {result.requests} in {result.seconds:.1f} s: {ends};"
         f" {result.unended} without an end\n"
         f"  {result.different} of {result.compared} texts differ from a sequential run"
         f" (widest gap of the two likeliest logits there: {result.widest_gap:.4f});"
@@ -287,13 +323,33 @@ def print_crowd(result: CrowdResult) -> None:
     )
 
 
-def soaked(setup: Setup, requests: int) -> dict[str, int]:
-    result = soak(setup, requests=requests, early=requests // 10, callers=16)
+def crowd_verdicts(model: Model, result: CrowdResult) -> list[Verdict]:
+    counts = {
+        "all requests of the crowd: those that ended": (result.requests, result.ended),
+        "a sequential run's greedy texts: the same ones": (
+            result.compared,
+            result.compared - result.different,
+        ),
+    }
+    verdicts = [
+        Verdict(model.title, what, of, n, n / of, 1.0) for what, (of, n) in counts.items() if of
+    ]
+    sizes = (result.before_bytes / 1e6, result.after_bytes / 1e6)
+    verdicts.append(memory_verdict(model, "before the crowd", *sizes))
+    return verdicts
+
+
+def memory_verdict(model: Model, when: str, before_mb: float, after_mb: float) -> Verdict:
+    """Five in a hundred more are allowed: allocators keep what they were given."""
+    what = f"resident memory {when} (MB)"
+    return Verdict(model.title, what, before_mb, after_mb, before_mb / after_mb, 0.95)
+
+
+def print_soak(result: Soak) -> None:
     print(
         f"soak: resident memory {result.early_bytes / 1e6:.1f} MB after {result.early:,} requests,"
         f" {result.bytes / 1e6:.1f} MB after {result.requests:,}"
     )
-    return asdict(result)
 
 
 # What comes of it
@@ -310,24 +366,25 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
         )
 
 
-def plot(found: Mapping[str, Any], path: Path) -> None:
+def plot(curves: Mapping[str, Rates], path: Path) -> None:
     """One panel a model: tokens a second over the number of callers."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    measured = {key: model["tokens_per_s"] for key, model in found.items()}
     figure, panels = plt.subplots(
-        1, len(measured), figsize=(5 * len(measured), 4.2), squeeze=False, layout="constrained"
+        1, len(curves), figsize=(5 * len(curves), 4.2), squeeze=False, layout="constrained"
     )
-    for panel, (key, rates) in zip(panels[0], measured.items(), strict=True):
+    for panel, (key, rates) in zip(panels[0], curves.items(), strict=True):
         for name, by_level in rates.items():
             levels = sorted(by_level)
-            best = [max(by_level[n]) for n in levels]
+            rates_at = [best(by_level[n]) for n in levels]
             style = {"linewidth": 2.5, "zorder": 3} if name == "ours" else {"linewidth": 1.2}
             colour = f"C{list(PEERS).index(name)}"
-            panel.plot(levels, best, marker="o", markersize=4, color=colour, label=name, **style)
+            panel.plot(
+                levels, rates_at, marker="o", markersize=4, color=colour, label=name, **style
+            )
         panel.set_title(MODELS[key].title)
         panel.set_xscale("log", base=2)
         panel.set_xticks(LEVELS, [str(n) for n in LEVELS])
