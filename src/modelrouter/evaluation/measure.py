@@ -27,6 +27,7 @@ from modelrouter.evaluation.report import (
 from modelrouter.exceptions import InvalidExamplesError
 from modelrouter.scoring.base import Scorer
 from modelrouter.scoring.examples import Example, data_hash
+from modelrouter.scoring.value import choose
 
 if TYPE_CHECKING:
     import numpy as np
@@ -286,13 +287,13 @@ class _Prices:
 
         self._models, self._scores, self._costs = outcomes.models, outcomes.scores, costs
         self._unit = unit
-        self._moves = {
-            "router": frontier.moves(outcomes.predicted, costs, outcomes.scores),
-            "oracle": frontier.moves(outcomes.scores, costs, outcomes.scores),
+        self._paths = {
+            "router": frontier.Path(outcomes.predicted, costs, outcomes.scores),
+            "oracle": frontier.Path(outcomes.scores, costs, outcomes.scores),
         }
         self._break_even = frontier.break_even(costs, outcomes.scores)
         self._values = [self._break_even * step for step in frontier.PRICE_STEPS]
-        self._choices = [frontier.choose(outcomes.predicted, costs, v) for v in self._values]
+        self._choices = [choose(outcomes.predicted, costs, v) for v in self._values]
         self._rows = np.arange(len(costs))
         quality, cost = outcomes.scores.mean(axis=0), costs.mean(axis=0)
         self._best = int(np.lexsort((cost, -quality))[0])
@@ -302,9 +303,9 @@ class _Prices:
         """The cost-quality curves on a sample."""
         rows = self._rows if sample is None else sample
         return {
-            "router": self._moves["router"].frontier(self._costs, self._scores, sample),
+            "router": self._paths["router"].frontier(sample),
             "mixture": frontier.mixture(self._costs[rows], self._scores[rows]),
-            "oracle": self._moves["oracle"].frontier(self._costs, self._scores, sample),
+            "oracle": self._paths["oracle"].frontier(sample),
         }
 
     def figures(self, sample: Indices) -> dict[str, float]:

@@ -16,6 +16,7 @@ from modelrouter.policies.objective import Objective
 from modelrouter.policies.presets import PRESETS
 from modelrouter.policies.rules import Rule
 from modelrouter.scoring.base import Prospect, Situation
+from modelrouter.scoring.thresholds import Threshold
 from modelrouter.signals.base import Signals
 from modelrouter.task import Task
 
@@ -88,15 +89,17 @@ class Policy(Configured):
         return cls.preset("private", **{**changes, "location": "local"})
 
     @classmethod
-    def of(cls, policy: Policy | str | None) -> Policy:
-        """A policy, a preset's name, or ``None`` for balanced."""
+    def of(cls, policy: Policy | Threshold | str | None) -> Policy:
+        """A policy, a threshold, a preset's name, or ``None`` for balanced."""
         if isinstance(policy, Policy):
             return policy
+        if isinstance(policy, Threshold):
+            return cls(name="threshold", objective=Objective(**policy.objective))
         if policy is None:
             return cls.balanced()
         if isinstance(policy, str):
             return cls.preset(policy)
-        raise ConfigurationError(f"policy must be a Policy or a name, got {policy!r}.")
+        raise ConfigurationError(f"policy must be a Policy, a Threshold or a name, got {policy!r}.")
 
     def decide(self, situation: Situation) -> Decision:
         """Order the candidates: those that may do the task, best first; then those ruled out."""

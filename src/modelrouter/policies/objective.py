@@ -27,12 +27,17 @@ class Objective(Configured):
     are, and no price however high outweighs quality without bound. ``enough`` is the P(quality)
     beyond which more counts for nothing: with 0.75, the cheapest and quickest of the models that
     do the task well is best, rather than the strongest.
+
+    With ``value_usd``, what one more task done well is worth, cost counts as it is instead: its
+    term is ``cost * c / value_usd``, without saturating. With ``quality=1, cost=1, latency=0`` that
+    is the most quality for the money (:mod:`modelrouter.scoring.value`).
     """
 
     quality: float = Field(default=0.6, ge=0)
     cost: float = Field(default=0.3, ge=0)
     latency: float = Field(default=0.1, ge=0)
     enough: float = Field(default=1.0, gt=0, le=1)
+    value_usd: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _some_weight(self) -> Objective:
@@ -41,9 +46,10 @@ class Objective(Configured):
         return self
 
     def utility(self, p_quality: float, cost_usd: float, latency_s: float) -> float:
-        """Higher is better; between -1 and 1."""
+        """Higher is better; between -1 and 1 unless ``value_usd`` is given."""
+        scale = cost_usd + HALF_COST_USD if self.value_usd is None else self.value_usd
         return (
             self.quality * min(p_quality, self.enough)
-            - self.cost * cost_usd / (cost_usd + HALF_COST_USD)
+            - self.cost * cost_usd / scale
             - self.latency * latency_s / (latency_s + HALF_LATENCY_S)
         ) / (self.quality + self.cost + self.latency)

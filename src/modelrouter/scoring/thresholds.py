@@ -1,8 +1,7 @@
-"""Thresholds: how good is good enough, chosen for a wish about cost, quality or the strong model.
+"""Thresholds: what a good answer is worth, chosen for a wish about cost, quality or dear models.
 
-The rule that a threshold sets: give a task to the cheapest model whose predicted quality is at
-least ``enough``; where none promises that, to the one that promises most. As ``enough`` grows, cost
-and expected quality of every task can only grow, so each wish has one best threshold.
+A threshold is the one number of the value rule (:mod:`modelrouter.scoring.value`). As it grows,
+cost and expected quality only grow, so each wish has one best threshold.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from modelrouter import signals as reading
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import ConfigurationError
 from modelrouter.scoring.base import Scorer, expected_cost_usd
+from modelrouter.scoring.value import choose, moves
 from modelrouter.task import Task, TaskLike
 
 if TYPE_CHECKING:
@@ -23,15 +23,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
-    Indices = npt.NDArray[np.intp]
 
 __all__ = ["Predictions", "Span", "Threshold", "predict", "threshold"]
 
 FEWEST_PROMPTS: Final = 20
 """A sample smaller than this says nothing about the traffic it is from."""
-
-_COST_WEIGHT: Final = 1e-6
-"""Cost decides among models that are good enough, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +59,31 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A quality that is good enough, and what to expect of routing by it.
+    """What a good answer is worth, and what to expect of routing by it.
 
-    ``Router(policy=threshold)`` and ``Policy.of(threshold)`` take it as a policy.
+    ``Router(policy=threshold)`` and ``Policy.of(threshold)`` take it as a policy: each task goes to
+    the model of the highest ``P(quality) - cost / value_usd``.
 
     Attributes:
-        enough: predicted quality from which on the cheapest model is taken, 0 to 1.
+        value_usd: USD that one more task done well is worth.
         quality: expected mean quality of the answers.
         cost_usd: expected mean USD a task.
-        strong_share: expected share of tasks that the strong model gets.
-        shares: the same for every model.
-        strong: the strong model: the dearest of the sample.
+        strong_share: expected share of tasks given to a dearer model than the cheapest.
+        shares: expected share of tasks by model.
         prompts: size of the sample.
     """
 
-    enough: float
+    value_usd: float
     quality: Span
     cost_usd: Span
     strong_share: Span
     shares: dict[str, float]
-    strong: str
     prompts: int
 
     @property
     def objective(self) -> dict[str, float]:
         """The fields of the :class:`~modelrouter.policies.Objective` that follows the rule."""
-        return {"quality": 1.0, "cost": _COST_WEIGHT, "latency": 0.0, "enough": self.enough}
+        return {"quality": 1.0, "cost": 1.0, "latency": 0.0, "value_usd": self.value_usd}
 
     def model_dump(self) -> dict[str, Any]:
         """Plain data."""
@@ -96,8 +91,9 @@ class Threshold:
 
     def __str__(self) -> str:
         return (
-            f"enough={self.enough:.4f}: quality {self.quality}, {self.cost_usd} USD a task, "
-            f"{self.strong} for {self.strong_share} of the tasks"
+            f"A good answer worth {self.value_usd:.4g} USD: quality {self.quality}, "
+            f"{self.cost_usd} USD a task, dearer than the cheapest model for {self.strong_share} "
+            "of the tasks"
         )
 
 
@@ -146,8 +142,9 @@ def threshold(
     """The threshold that fulfils one wish on a sample of prompts.
 
     ``max_cost``: the highest quality for at most so many USD a task on average. ``min_quality``:
-    the least cost for at least that expected mean quality. ``strong_share``: the strong (dearest)
-    model for at most that share of the tasks, 0 to 1. Give exactly one.
+    the least cost for at least that expected mean quality. ``strong_share``: a dearer model than
+    the cheapest (of two models, the strong one) for at most that share of the tasks, 0 to 1. Give
+    exactly one.
 
     ``scorer`` with ``prompts`` and ``cards``, or :func:`predict`'s result alone. Intervals are 95 %
     percentile bootstrap over the prompts at the threshold found: what other prompts of the same
@@ -166,8 +163,7 @@ def threshold(
             f"{len(given.quality)} prompts are too few to choose a threshold by.",
             hint=f"Give at least {FEWEST_PROMPTS}, better some hundreds, of your own.",
         )
-    enough = _find(given, name, wish)
-    return _expectations(given, enough, resamples, seed)
+    return _expectations(given, _find(given, name, wish), resamples, seed)
 
 
 def _one(wishes: dict[str, float | None]) -> tuple[str, float]:
@@ -184,81 +180,68 @@ def _one(wishes: dict[str, float | None]) -> tuple[str, float]:
     return name, float(value)
 
 
-def _choose(given: Predictions, enough: float) -> Indices:
-    """Each prompt's model under the rule; of equals the cheaper, as a policy decides."""
-    import numpy as np
-
-    capped = np.minimum(given.quality, enough)
-    best = capped >= capped.max(axis=1, keepdims=True)
-    chosen: Indices = np.argmin(np.where(best, given.costs, np.inf), axis=1).astype(np.intp)
-    return chosen
-
-
-def _candidates(given: Predictions) -> Floats:
-    """Thresholds that differ in their choices: between neighbouring predictions, and the ends."""
-    import numpy as np
-
-    levels = np.unique(given.quality)
-    between = (levels[1:] + levels[:-1]) / 2
-    # Objective.enough must be above 0; at 1 the most promising model is taken for everything.
-    ends = (min(levels[0], 1.0) / 2 or 1e-9, 1.0)
-    return np.unique(np.concatenate(([ends[0]], between, [ends[1]])))
-
-
 def _find(given: Predictions, name: str, wish: float) -> float:
-    """Bisection: cost, quality and the strong model's share never fall as ``enough`` grows."""
-    tries = _candidates(given)
-    strong = _strong(given)
+    """The worth of a good answer at which the wish is just fulfilled."""
+    import numpy as np
 
-    def figure(i: int) -> float:
-        chosen = _choose(given, float(tries[i]))
-        if name == "strong_share":
-            return float((chosen == strong).mean())
-        table = given.costs if name == "max_cost" else given.quality
-        return float(table[range(len(table)), chosen].mean())
-
-    lowest, highest = figure(0), figure(len(tries) - 1)
-    slack = 1e-12
-    if name == "min_quality" and highest < wish - slack:
-        raise ConfigurationError(
-            f"min_quality={wish:g} is out of reach: the best that can be expected of "
-            f"{', '.join(given.models)} on this sample is {highest:.4g}.",
-            hint="Ask for less, or add a stronger model.",
-        )
-    if name == "max_cost" and lowest > wish + slack:
+    made = moves(given.quality, given.costs)
+    rows = np.arange(len(made.start))
+    first = np.full(len(made.task), False)
+    first[np.unique(made.task, return_index=True)[1]] = True  # moves are in order
+    steps = {
+        "max_cost": (given.costs[rows, made.start], given.costs),
+        "min_quality": (given.quality[rows, made.start], given.quality),
+    }
+    if name == "strong_share":
+        begin, change = 0.0, first.astype(float)
+    else:
+        at_start, table = steps[name]
+        begin = float(at_start.sum())
+        change = table[made.task, made.after] - table[made.task, made.before]
+    # The figure before any move, and after each; moves of one value are made together.
+    figures = (begin + np.append(0.0, np.cumsum(change))) / len(rows)
+    values = _between(made.value)
+    at = np.append(True, np.append(np.diff(made.value) > 0, True)[: len(made.value)])
+    figures = figures[at]
+    slack = 1e-9 * max(1e-6, abs(wish))
+    if name == "min_quality":
+        fulfilled = np.flatnonzero(figures >= wish - slack)
+        if not len(fulfilled):
+            raise ConfigurationError(
+                f"min_quality={wish:g} is out of reach: the best that can be expected of "
+                f"{', '.join(given.models)} on this sample is {figures[-1]:.4g}.",
+                hint="Ask for less, or add a stronger model.",
+            )
+        return float(values[fulfilled[0]])
+    fulfilled = np.flatnonzero(figures <= wish + slack)
+    if not len(fulfilled):
         raise ConfigurationError(
             f"max_cost={wish:g} is out of reach: the cheapest of {', '.join(given.models)} cost "
-            f"{lowest:.4g} USD a task on this sample.",
+            f"{figures[0]:.4g} USD a task on this sample.",
             hint="Allow more, or add a cheaper model.",
         )
-    low, high = 0, len(tries) - 1
-    if name == "min_quality":  # the first that is enough
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if figure(middle) >= wish - slack else (middle + 1, high)
-    else:  # the last that is not too much
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if figure(middle) <= wish + slack else (low, middle - 1)
-    return float(tries[low])
+    return float(values[fulfilled[-1]])
 
 
-def _strong(given: Predictions) -> int:
-    """The dearest model; of equally dear ones the one that promises more."""
+def _between(levels: Floats) -> Floats:
+    """A worth below all levels, one between each two different ones, and one above all."""
     import numpy as np
 
-    return int(np.lexsort((given.quality.mean(axis=0), given.costs.mean(axis=0)))[-1])
+    known = np.unique(levels)
+    if not len(known):  # one model is the cheapest and the most promising for every task
+        return np.array([1.0])
+    low = known[0] / 2 if known[0] > 0 else 1e-12
+    return np.concatenate(([low], (known[1:] + known[:-1]) / 2, [known[-1] * 2 or 1.0]))
 
 
-def _expectations(given: Predictions, enough: float, resamples: int, seed: int) -> Threshold:
+def _expectations(given: Predictions, value: float, resamples: int, seed: int) -> Threshold:
     import numpy as np
 
-    chosen = _choose(given, enough)
+    chosen = choose(given.quality, given.costs, value)
     rows = np.arange(len(chosen))
-    strong = _strong(given)
-    figures = np.stack(
-        [given.quality[rows, chosen], given.costs[rows, chosen], (chosen == strong).astype(float)]
-    )
+    cost = given.costs[rows, chosen]
+    dearer = (cost > given.costs.min(axis=1)).astype(float)
+    figures = np.stack([given.quality[rows, chosen], cost, dearer])
     rng = np.random.default_rng(seed)
     drawn = [
         figures[:, rng.integers(0, len(rows), len(rows))].mean(axis=1) for _ in range(resamples)
@@ -270,11 +253,10 @@ def _expectations(given: Predictions, enough: float, resamples: int, seed: int) 
         for value, one, other in zip(means, low, high, strict=True)
     ]
     return Threshold(
-        enough=enough,
+        value_usd=value,
         quality=spans[0],
         cost_usd=spans[1],
         strong_share=spans[2],
         shares={m: float((chosen == i).mean()) for i, m in enumerate(given.models)},
-        strong=given.models[strong],
         prompts=len(rows),
     )
