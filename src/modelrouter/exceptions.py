@@ -4,7 +4,8 @@
     ├── ConfigurationError               a Router, Policy, card or setting makes no sense
     │   ├── UnknownModelError            no card has that name; the nearest names are given
     │   ├── MissingDependencyError       an optional library is not installed
-    │   └── InvalidExamplesError         labelled rows that nothing can be learned or measured from
+    │   ├── InvalidExamplesError         labelled rows that nothing can be learned or measured from
+    │   └── ScorerFileError              weights that are missing, damaged or of another version
     ├── InvalidTaskError                 the task itself is malformed
     ├── NoEligibleModelError             no candidate may do the task; says why for each
     │   ├── ContextWindowExceededError   the prompt is longer than every window
@@ -56,6 +57,7 @@ __all__ = [
     "NoEligibleModelError",
     "QueueFullError",
     "RateLimitError",
+    "ScorerFileError",
     "ServerError",
     "StreamInterruptedError",
     "UnknownModelError",
@@ -118,6 +120,10 @@ class InvalidExamplesError(ConfigurationError):
         self.field = field
         place = ", ".join(part for part in (f"row {row}" if row is not None else "", field) if part)
         super().__init__(f"{place}: {problem}" if place else problem, hint=hint)
+
+
+class ScorerFileError(ConfigurationError):
+    """A file of scorer weights is missing, damaged, or of another version."""
 
 
 class InvalidTaskError(ModelRouterError, ValueError):
