@@ -11,8 +11,8 @@ from modelrouter.catalog.card import ModelCard, Price
 from modelrouter.catalog.catalog import Catalog
 from modelrouter.exceptions import InvalidExamplesError, UnknownModelError
 from modelrouter.scoring.base import Scorer, expected_cost_usd
-from modelrouter.scoring.examples import Example, task_key
-from modelrouter.task import Task
+from modelrouter.scoring.examples import Example
+from modelrouter.scoring.table import tabulate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,49 +83,30 @@ def collect(
     """
     import numpy as np
 
-    models, tasks, rows = _table(examples)
-    complete = [task for task in tasks if len(rows[task]) == len(models)]
-    _check(models, len(complete), len(tasks))
-    cards = cards_for(models, catalog=catalog, prices=prices)
-    scores = [[_mean([e.score for e in rows[t][m]]) for m in models] for t in complete]
-    paid = [[_paid(rows[t][m]) for m in models] for t in complete]
+    every = tabulate(examples)
+    table = every.complete()
+    _check(table.models, len(table.tasks), len(every.tasks))
+    cards = cards_for(table.models, catalog=catalog, prices=prices)
     predicted: list[list[float]] = []
     expected: list[list[float]] = []
-    for key in progress(complete):
-        task = tasks[key]
+    for task in progress(table.tasks):
         signals = reading.read(task, complexity=scorer.complexity)
         predicted.append([scorer.p_quality(card, task, signals) for card in cards])
         tokens = (signals.prompt_tokens, signals.output_tokens)
         expected.append([expected_cost_usd(card, *tokens) for card in cards])
-    costs: list[list[float]] | None = None
-    if all(value is not None for row in paid for value in row):
-        costs = [[value or 0.0 for value in row] for row in paid]
+    costs: Floats | None = None
+    if not np.isnan(table.costs).any():
+        costs = table.costs
     elif all(card.price is not None or card.location == "local" for card in cards):
-        costs = expected
+        costs = np.array(expected, dtype=float)
     return Outcomes(
-        models=models,
-        scores=np.array(scores, dtype=float),
+        models=table.models,
+        scores=table.scores,
         predicted=np.array(predicted, dtype=float),
-        costs=None if costs is None else np.array(costs, dtype=float),
-        lengths=np.array([sum(len(m.text) for m in tasks[t].messages) for t in complete], float),
-        left_out=len(tasks) - len(complete),
+        costs=costs,
+        lengths=np.array([sum(len(m.text) for m in t.messages) for t in table.tasks], float),
+        left_out=len(every.tasks) - len(table.tasks),
     )
-
-
-def _table(
-    examples: Sequence[Example],
-) -> tuple[tuple[str, ...], dict[str, Task], dict[str, dict[str, list[Example]]]]:
-    """Models in order of appearance; tasks by key; each task's examples by model."""
-    tasks: dict[str, Task] = {}
-    rows: dict[str, dict[str, list[Example]]] = {}
-    keys: dict[int, str] = {}  # rows of one task mostly share the Task itself
-    for example in examples:
-        key = keys.get(id(example.task))
-        if key is None:
-            key = keys[id(example.task)] = task_key(example.task)
-        tasks.setdefault(key, example.task)
-        rows.setdefault(key, {}).setdefault(example.model, []).append(example)
-    return tuple(dict.fromkeys(e.model for e in examples)), tasks, rows
 
 
 def _check(models: tuple[str, ...], complete: int, tasks: int) -> None:
@@ -159,12 +140,3 @@ def _card(name: str, catalog: Catalog, prices: Mapping[str, Price]) -> ModelCard
                 **changes,
             }
         )
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _paid(rows: list[Example]) -> float | None:
-    known = [e.cost_usd for e in rows if e.cost_usd is not None]
-    return _mean(known) if len(known) == len(rows) else None

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modelrouter import signals as reading
 from modelrouter.catalog.card import ModelCard
-from modelrouter.exceptions import ConfigurationError
+from modelrouter.exceptions import ConfigurationError, InvalidExamplesError
 from modelrouter.scoring.base import Scorer, expected_cost_usd
+from modelrouter.scoring.examples import Example
+from modelrouter.scoring.table import tabulate
 from modelrouter.scoring.value import choose, moves
 from modelrouter.task import Task, TaskLike
 
@@ -50,11 +52,13 @@ class Predictions:
         models: names, the columns.
         quality: P(quality), prompts by models.
         costs: expected USD, prompts by models.
+        scores: the answers' real scores where they are labelled, else ``None``.
     """
 
     models: tuple[str, ...]
     quality: Floats
     costs: Floats
+    scores: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Threshold:
         strong_share: expected share of tasks given to a dearer model than the cheapest.
         shares: expected share of tasks by model.
         prompts: size of the sample.
+        measured: whether ``quality`` is from labelled answers; else it is the scorer's promise.
     """
 
     value_usd: float
@@ -79,6 +84,7 @@ class Threshold:
     strong_share: Span
     shares: dict[str, float]
     prompts: int
+    measured: bool
 
     @property
     def objective(self) -> dict[str, float]:
@@ -91,18 +97,24 @@ class Threshold:
 
     def __str__(self) -> str:
         return (
-            f"A good answer worth {self.value_usd:.4g} USD: quality {self.quality}, "
+            f"A good answer worth {self.value_usd:.4g} USD: "
+            f"{'measured' if self.measured else 'promised'} quality {self.quality}, "
             f"{self.cost_usd} USD a task, dearer than the cheapest model for {self.strong_share} "
             "of the tasks"
         )
 
 
-def predict(scorer: Scorer, prompts: Iterable[TaskLike], cards: Iterable[ModelCard]) -> Predictions:
+def predict(
+    scorer: Scorer, prompts: Sequence[TaskLike] | Sequence[Example], cards: Iterable[ModelCard]
+) -> Predictions:
     """What the scorer expects of every prompt and model.
+
+    Labelled examples may stand in place of prompts; they need a score of every card's model.
 
     Raises:
         InvalidTaskError: a prompt is malformed.
         ConfigurationError: fewer than two cards.
+        InvalidExamplesError: the examples lack a card's model.
     """
     import numpy as np
 
@@ -112,10 +124,10 @@ def predict(scorer: Scorer, prompts: Iterable[TaskLike], cards: Iterable[ModelCa
             f"cards={[card.name for card in known]}: there is nothing to choose between.",
             hint="Give the cards of at least two models.",
         )
+    tasks, scores = _tasks(prompts, [card.name for card in known])
     quality: list[list[float]] = []
     costs: list[list[float]] = []
-    for prompt in prompts:
-        task = Task.of(prompt)
+    for task in tasks:
         signals = reading.read(task, complexity=scorer.complexity)
         tokens = (signals.prompt_tokens, signals.output_tokens)
         quality.append([scorer.p_quality(card, task, signals) for card in known])
@@ -125,12 +137,31 @@ def predict(scorer: Scorer, prompts: Iterable[TaskLike], cards: Iterable[ModelCa
         tuple(card.name for card in known),
         np.array(quality, dtype=float).reshape(shape),
         np.array(costs, dtype=float).reshape(shape),
+        scores,
     )
+
+
+def _tasks(
+    prompts: Sequence[TaskLike] | Sequence[Example], names: list[str]
+) -> tuple[Sequence[Task], Floats | None]:
+    labelled = [p for p in prompts if isinstance(p, Example)]
+    if not labelled:
+        return [Task.of(p) for p in prompts if not isinstance(p, Example)], None
+    if len(labelled) < len(prompts):
+        raise ConfigurationError("prompts are either all labelled examples or none.")
+    if missing := [name for name in names if all(e.model != name for e in labelled)]:
+        raise InvalidExamplesError(
+            f"the examples have no answer of {missing[0]!r}.",
+            field="model",
+            hint="Label its answers, or leave its card out.",
+        )
+    table = tabulate([e for e in labelled if e.model in names]).complete()
+    return table.tasks, table.scores[:, [table.models.index(name) for name in names]]
 
 
 def threshold(
     scorer: Scorer | Predictions,
-    prompts: Sequence[TaskLike] = (),
+    prompts: Sequence[TaskLike] | Sequence[Example] = (),
     cards: Iterable[ModelCard] = (),
     *,
     max_cost: float | None = None,
@@ -148,7 +179,10 @@ def threshold(
 
     ``scorer`` with ``prompts`` and ``cards``, or :func:`predict`'s result alone. Intervals are 95 %
     percentile bootstrap over the prompts at the threshold found: what other prompts of the same
-    source would give, if the predicted probabilities are calibrated.
+    source would give. Cost and shares are facts of the sample. Quality is what the scorer promises,
+    and promises too much where it chooses among many models that it cannot tell apart well (of
+    several guesses the highest wins); labelled examples, which the scorer was not fitted on, in
+    place of prompts give measured quality instead.
 
     Raises:
         ConfigurationError: not exactly one wish, one out of range or out of reach (the message says
@@ -192,6 +226,8 @@ def _find(given: Predictions, name: str, wish: float) -> float:
         "max_cost": (given.costs[rows, made.start], given.costs),
         "min_quality": (given.quality[rows, made.start], given.quality),
     }
+    if given.scores is not None:
+        steps["min_quality"] = (given.scores[rows, made.start], given.scores)
     if name == "strong_share":
         begin, change = 0.0, first.astype(float)
     else:
@@ -208,8 +244,8 @@ def _find(given: Predictions, name: str, wish: float) -> float:
         fulfilled = np.flatnonzero(figures >= wish - slack)
         if not len(fulfilled):
             raise ConfigurationError(
-                f"min_quality={wish:g} is out of reach: the best that can be expected of "
-                f"{', '.join(given.models)} on this sample is {figures[-1]:.4g}.",
+                f"min_quality={wish:g} is out of reach: the best on this sample of "
+                f"{', '.join(given.models)} is {figures.max():.4g}.",
                 hint="Ask for less, or add a stronger model.",
             )
         return float(values[fulfilled[0]])
@@ -241,7 +277,8 @@ def _expectations(given: Predictions, value: float, resamples: int, seed: int) -
     rows = np.arange(len(chosen))
     cost = given.costs[rows, chosen]
     dearer = (cost > given.costs.min(axis=1)).astype(float)
-    figures = np.stack([given.quality[rows, chosen], cost, dearer])
+    quality = given.quality if given.scores is None else given.scores
+    figures = np.stack([quality[rows, chosen], cost, dearer])
     rng = np.random.default_rng(seed)
     drawn = [
         figures[:, rng.integers(0, len(rows), len(rows))].mean(axis=1) for _ in range(resamples)
@@ -259,4 +296,5 @@ def _expectations(given: Predictions, value: float, resamples: int, seed: int) -
         strong_share=spans[2],
         shares={m: float((chosen == i).mean()) for i, m in enumerate(given.models)},
         prompts=len(rows),
+        measured=given.scores is not None,
     )
