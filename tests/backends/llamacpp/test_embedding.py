@@ -48,7 +48,7 @@ def token_vectors(model: Model, tokens: list[int]) -> npt.NDArray[np.float32]:
     params = c.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = 64
     params.embeddings, params.pooling_type, params.flash_attn_type = True, 0, 0
-    params.type_k = params.type_v = 0
+    params.type_k = params.type_v = 0  # single precision: what half precision is measured by
     params.n_threads = params.n_threads_batch = 1
     context = c.llama_init_from_model(model.pointer, params)
     batch = c.llama_batch_init(len(tokens), 0, 1)
@@ -78,9 +78,9 @@ def test_a_text_has_the_same_vector_alone_and_among_others(
     alone = [embedder.embed([text]) for text in TEXTS]
     assert together.vectors.shape == (len(TEXTS), embedder.width)
     assert together.tokens == tuple(one.tokens[0] for one in alone)
-    np.testing.assert_allclose(
-        together.vectors, np.concatenate([one.vectors for one in alone]), atol=2e-5
-    )
+    single = np.concatenate([one.vectors for one in alone])
+    np.testing.assert_allclose(together.vectors, single, atol=2e-3)
+    np.testing.assert_allclose((together.vectors * single).sum(axis=1), 1, atol=1e-5)
     if kind == "decoder" and pooling == "cls":
         return  # its first token sees no other, and is the same in some of the texts
     distances = np.linalg.norm(together.vectors[:5, None] - together.vectors[None, :5], axis=2)
@@ -101,7 +101,7 @@ def test_pooling_is_the_mean_the_first_or_the_last_of_the_tokens_vectors(
     for pooling in POOLINGS:
         embedder = Embedder(model, "m", 1, pooling=pooling)
         found = embedder.embed(["other words before", text, "and after"], normalise=False)
-        np.testing.assert_allclose(found.vectors[1], expected[pooling], atol=1e-4)
+        np.testing.assert_allclose(found.vectors[1], expected[pooling], atol=4e-3)
         assert found.tokens[1] == len(tokens)
 
 
@@ -153,7 +153,7 @@ def test_a_text_beyond_the_window_is_refused_with_both_numbers_or_cut_when_asked
     cut = embedder.embed(["b", long], truncate=True)
     assert cut.tokens == (3, 64)
     assert cut.truncated == (1,)
-    np.testing.assert_allclose(cut.vectors[1], embedder.embed([fits]).vectors[0], atol=2e-5)
+    np.testing.assert_allclose(cut.vectors[1], embedder.embed([fits]).vectors[0], atol=2e-3)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n"])
@@ -179,7 +179,7 @@ def test_a_text_longer_than_a_batch_is_computed_whole(decoder: Model) -> None:
     texts = ["x", "hello world " * 30, "y" * 15]
     one, other = small.embed(texts), large.embed(texts)
     assert max(one.tokens) > 300
-    np.testing.assert_allclose(one.vectors, other.vectors, atol=5e-5)
+    np.testing.assert_allclose(one.vectors, other.vectors, atol=2e-3)
 
 
 def test_what_check_raises_ends_the_work_and_the_next_call_is_served(encoder: Model) -> None:

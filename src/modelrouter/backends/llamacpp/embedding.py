@@ -23,8 +23,6 @@ Pooling: TypeAlias = Literal["mean", "cls", "last"]
 _NATIVE: Final[dict[str, int]] = {"mean": 1, "cls": 2, "last": 3}  # enum llama_pooling_type
 _OF_FILE: Final[dict[str, Pooling]] = {"1": "mean", "2": "cls", "3": "last"}
 _RANK: Final = "4"
-_NO_FLASH_ATTENTION: Final = 0  # enum llama_flash_attn_type
-_FLOAT_32: Final = 0  # enum ggml_type
 _MOST_TEXTS: Final = 64
 """In one computation."""
 
@@ -47,6 +45,9 @@ class Embedded:
 class Embedder:
     """Makes vectors with one model.
 
+    A text's vector depends a little on the texts that it is computed with, because attention is
+    computed in half precision: its numbers by some 1e-4, the cosine of two by less than 1e-6.
+
     It has a context of its own beside any that generates, and like those it may be used only by
     the thread that owns the model. Its memory grows with the longest text it has met.
 
@@ -57,8 +58,7 @@ class Embedder:
         pooling: how a text's vector is made of its tokens': their mean, the first one's or the last
             one's. ``None`` is what the file says, or the mean where it says nothing.
         n_batch: tokens of several texts computed together; a longer text is computed alone. On a
-            processor more is slower: each token is compared with all others of its batch, also
-            with those of other texts.
+            processor more gains nothing.
 
     Raises:
         BadRequestError: an unknown pooling.
@@ -72,7 +72,7 @@ class Embedder:
         n_threads: int,
         *,
         pooling: Pooling | None = None,
-        n_batch: int = 128,
+        n_batch: int = 256,
     ) -> None:
         self.model, self.name = model, name
         self.pooling: Pooling = _pooling(model, name, pooling)
@@ -254,9 +254,6 @@ class _Room:
         params.kv_unified = True
         params.n_threads = params.n_threads_batch = n_threads
         params.embeddings, params.pooling_type = True, pooling
-        # In half precision a vector would depend on what it is computed with, by some 2e-4.
-        params.flash_attn_type = _NO_FLASH_ATTENTION
-        params.type_k = params.type_v = _FLOAT_32
         self._pointer = c.llama_init_from_model(model.pointer, params)
         if not self._pointer:
             raise NativeError(log.take() or "llama.cpp gave no reason")
