@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from modelrouter.catalog.card import ModelCard, Price
 from modelrouter.catalog.discovery import Unavailable
-from modelrouter.signals.base import Signals
+from modelrouter.signals.base import Difficulty, Signals
 from modelrouter.task import Kind, Task
 
-__all__ = ["Prospect", "Scorer", "Situation", "assess"]
+__all__ = ["Difficulty", "Prospect", "Scorer", "Situation", "assess"]
 
 UNKNOWN_PRICE = Price(input=10e-6, output=30e-6)
 """What a hosted model of unknown price is taken to cost: a large model's price, so that

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from modelrouter.task import Kind
 
-__all__ = ["ComplexityEstimator", "Need", "Signals", "Tokenizer"]
+__all__ = ["ComplexityEstimator", "Difficulty", "Need", "Signals", "Tokenizer"]
 
 Need: TypeAlias = Literal["vision", "tools", "json_schema", "long_context"]
 
@@ -17,6 +17,18 @@ LONG_CONTEXT_TOKENS: Final = 8_000
 
 Tokenizer: TypeAlias = Callable[[str], int]
 """Counts the tokens of a text exactly."""
+
+
+class Difficulty(NamedTuple):
+    """What a scorer reads of a text's difficulty.
+
+    Attributes:
+        complexity: 0 to 1, the chance that a small (7B-class) model fails.
+        skills: what else the scorer wants to know of the text; opaque to all but itself.
+    """
+
+    complexity: float
+    skills: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,7 @@ class Signals:
         characters: length of the whole conversation's text.
         user_turns: user turns in the conversation.
         system_tokens: tokens of the system prompt alone.
+        difficulty: the skills of the scorer's :class:`Difficulty`; opaque to all but the scorer.
     """
 
     kind: Kind
@@ -50,6 +63,7 @@ class Signals:
     characters: int
     user_turns: int
     system_tokens: int
+    difficulty: tuple[float, ...] = ()
 
     @property
     def context_tokens(self) -> int:
