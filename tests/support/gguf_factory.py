@@ -310,3 +310,13 @@ def _byte_texts() -> dict[int, str]:
     texts = {byte: chr(byte) for byte in visible}
     texts |= {byte: chr(256 + i) for i, byte in enumerate(others)}
     return {byte: texts[byte] for byte in range(256)}
+
+
+def quantize(path: Path, to: Path) -> Path:
+    """Write a Q8_0 copy of a file, as llama.cpp does it."""
+    import llama_cpp.llama_cpp as c
+
+    options = c.llama_model_quantize_default_params()
+    options.ftype, options.nthread = 7, 1  # LLAMA_FTYPE_MOSTLY_Q8_0
+    assert c.llama_model_quantize(str(path).encode(), str(to).encode(), options) == 0
+    return to

@@ -8,10 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import GenerationSettings
-from modelrouter.response import Chunk, Completion
+from modelrouter.response import Chunk, Completion, EmbeddingResponse
 from modelrouter.signals.base import Tokenizer
 
-__all__ = ["Backend", "EmbeddingRequest", "Request"]
+__all__ = ["Backend", "EmbeddingBackend", "EmbeddingRequest", "Request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,19 @@ class EmbeddingRequest:
     dimensions: int | None = None
     truncate: bool = False
     timeout_s: float | None = None
+
+
+@runtime_checkable
+class EmbeddingBackend(Protocol):
+    """A backend that makes vectors of texts too; its errors are those of :class:`Backend`."""
+
+    def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """Make vectors; blocks."""
+        ...
+
+    async def aembed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """Make vectors; awaits."""
+        ...
 
 
 @runtime_checkable

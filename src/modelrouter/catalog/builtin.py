@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -128,6 +129,7 @@ def local_fields(path: Path, name: str | None = None) -> dict[str, Any]:
         "general_strength": 0.4,
         "licence": _licence(header),
         "speed": estimated_speed(header.file_size),
+        "capabilities": _capabilities(header),
         **(_OTHER_MODES["embedding"] if _embeds(header) else {}),
         **(card_fields(known) if known else {}),
         "name": known or path.stem,
@@ -215,6 +217,13 @@ def _window(header: GGUFHeader, most: int) -> int:
 def _embeds(header: GGUFHeader) -> bool:
     """Whether the file holds an encoder: it makes vectors, no text."""
     return header.architecture in _ENCODERS or bool(header.whole_number("pooling_type"))
+
+
+def _capabilities(header: GGUFHeader) -> list[str]:
+    """A grammar keeps any model to a JSON schema; tools need a template that tells of them."""
+    template = header.metadata.get("tokenizer.chat_template")
+    told = isinstance(template, str) and re.search(r"\{[%{][^}]*\btools\b", template)
+    return ["json_schema", *(["tools"] if told else [])]
 
 
 def _licence(header: GGUFHeader) -> str | None:

@@ -184,7 +184,8 @@ def _missing(card: ModelCard, environ: Mapping[str, str]) -> Unavailable | None:
     if card.retired is not None and card.api_base is None:
         use = f"use {card.successor}" if card.successor else ""
         return Unavailable(f"retired by its provider on {card.retired}", use)
-    if card.backend in _TEXT_BACKENDS and "text" not in card.modalities_out:
+    embeds_here = card.backend == "llamacpp" and "embedding" in card.modalities_out
+    if card.backend in _TEXT_BACKENDS and "text" not in card.modalities_out and not embeds_here:
         made = " and ".join(sorted(f"{m}s" for m in card.modalities_out))
         return Unavailable(f"making {made} is not part of this version")
     if card.backend == "llamacpp":

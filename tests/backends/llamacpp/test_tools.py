@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelrouter.backends.base import Request
+from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
 from modelrouter.backends.llamacpp.grammar import calls_grammar
 from modelrouter.backends.llamacpp.native import Model, NativeGrammar, log
 from modelrouter.backends.llamacpp.prompt import PromptWriter, plain_messages
@@ -24,6 +28,8 @@ from modelrouter.backends.llamacpp.tools import (
     prepared,
     read_calls,
 )
+from modelrouter.catalog.card import ModelCard
+from modelrouter.config import GenerationSettings
 from modelrouter.exceptions import BadRequestError
 from tests.support.gguf_factory import MARKERS, make_tiny_gguf
 from tests.support.random_writer import written
@@ -332,6 +338,55 @@ def test_a_marker_that_is_a_control_token_may_be_written_where_a_call_is_forced(
 ) -> None:
     model = Model(make_tiny_gguf(tmp_path / "t.gguf", more_markers=("<tool_call>",)))
     grammar = calls_grammar(chosen_tools(TOOLS, "required", "m"), FORMS["hermes"], "m")
-    allowed = NativeGrammar(model, grammar).allowed(np.arange(model.n_vocab, dtype=np.int32))
+    native = NativeGrammar(model, grammar, [model.n_vocab - 1])
+    allowed = native.allowed(np.arange(model.n_vocab, dtype=np.int32))
     assert allowed[model.n_vocab - 1]
     assert not allowed[MARKERS.index("<|user|>")]
+
+
+def test_a_forced_call_comes_back_as_openai_writes_it(tmp_path: Path) -> None:
+    """From a random model, whole and in a stream; the markers are control tokens here."""
+    path = make_tiny_gguf(
+        tmp_path / "t.gguf",
+        chat_template=TEMPLATES["hermes"],
+        context_length=2_048,
+        more_markers=("<tool_call>", "</tool_call>"),
+    )
+    card = ModelCard.local(path)
+    assert "tools" in card.capabilities
+    city = {"type": "string", "enum": ["Oslo", "Rome"]}
+    tool = {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "parameters": {
+                "type": "object",
+                "properties": {"city": city},
+                "required": ["city"],
+                "additionalProperties": False,
+            },
+        },
+    }
+    request = Request(
+        card,
+        [{"role": "user", "content": "Is it raining?"}],
+        GenerationSettings(max_tokens=300),
+        tools=(tool,),
+        tool_choice="required",
+    )
+    with closing(LlamaCppBackend(LlamaCppSettings(trial=False))) as backend:
+        (choice,) = backend.complete(request).choices
+        assert choice.finish_reason == "tool_calls"
+        (call,) = choice.message.tool_calls or ()
+        assert call.function.name == "weather"
+        assert json.loads(call.function.arguments)["city"] in city["enum"]
+        chunks = list(backend.stream(request))
+        (delta,) = chunks[-1].choices[0].delta.tool_calls or ()
+        assert delta.function is not None
+        assert delta.function.arguments == call.function.arguments
+        assert "".join(chunk.text for chunk in chunks) == (choice.message.content or "")
+        free = replace(request, tool_choice="auto")
+        assert backend.complete(free).choices[0].finish_reason in ("stop", "length")
+        clash = replace(free, response_format={"type": "json_object"})
+        with pytest.raises(BadRequestError, match="response_format and be free to call"):
+            backend.complete(clash)

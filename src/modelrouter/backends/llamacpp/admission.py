@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from modelrouter.backends.llamacpp.generation import Generation
 from modelrouter.backends.llamacpp.grammar import calls_grammar, grammar_of
 from modelrouter.backends.llamacpp.job import Job
 from modelrouter.backends.llamacpp.loading import Loaded
 from modelrouter.backends.llamacpp.native import Model, NativeError, NativeGrammar
 from modelrouter.backends.llamacpp.sampling import Sampler
-from modelrouter.backends.llamacpp.templates import ChatTemplate
 from modelrouter.backends.llamacpp.text import TextAssembler
 from modelrouter.backends.llamacpp.tools import (
     Form,
@@ -16,7 +17,6 @@ from modelrouter.backends.llamacpp.tools import (
     ToolChoice,
     chosen_tools,
     form_of,
-    handles_tools,
     prepared,
 )
 from modelrouter.exceptions import BadRequestError
@@ -39,25 +39,23 @@ def admit(job: Job, loaded: Loaded, window: int, max_tokens: int) -> list[Genera
     """
     model, prompts = loaded.model, loaded.prompts
     template = prompts.template(job.chat_template)
-    form, choice = form_of(template.source), _choice(job, template)
+    form = form_of(template.source)
+    choice = chosen_tools(job.tools, job.tool_choice, job.name)
     prompt = prompts.write(
         prepared(job.messages, form), job.name, tools=choice.offered, override=job.chat_template
     )
     window = min(window, job.window, model.trained_window or job.window)
     limit = _limit(job, len(prompt), window, max_tokens)
-    grammar = (
-        calls_grammar(choice, form, job.name)
-        if choice.forced
-        else grammar_of(job.response_format, job.name)
-    )
-    vocabulary = _Showing(model, form) if choice.offered else model
+    shown = prompts.markers(job.chat_template) if choice.offered else {}
+    grammar = _grammar(job, choice, form)
+    vocabulary = _Showing(model, shown) if shown else model
     return [
         Generation(
             job,
             index,
             prompt,
             limit,
-            _sampler(job, index, model, grammar),
+            _sampler(job, index, model, grammar, shown),
             TextAssembler((*job.options.stop, *template.stops)),
             vocabulary,
             ToolCallAssembler(form, choice.names) if choice.offered else None,
@@ -66,31 +64,29 @@ def admit(job: Job, loaded: Loaded, window: int, max_tokens: int) -> list[Genera
     ]
 
 
-def _choice(job: Job, template: ChatTemplate) -> ToolChoice:
-    choice = chosen_tools(job.tools, job.tool_choice, job.name)
-    if choice.offered and not handles_tools(template.source):
+def _grammar(job: Job, choice: ToolChoice, form: Form) -> str | None:
+    """What the answer has to follow; ``None`` for free text."""
+    if choice.forced:
+        return calls_grammar(choice, form, job.name)
+    grammar = grammar_of(job.response_format, job.name)
+    if grammar is not None and choice.offered:
         raise BadRequestError(
-            f"The chat template of {job.name} has no place for tools.",
+            f"{job.name} cannot keep to a response_format and be free to call tools.",
             model=job.name,
-            hint="Leave tools out, or use a model that was trained to call them.",
+            hint="Leave one of them out, or set tool_choice.",
         )
-    return choice
+    return grammar
 
 
 class _Showing:
     """A vocabulary in which the markers of calls have a text, where they are control tokens."""
 
-    def __init__(self, model: Model, form: Form) -> None:
-        self._piece, self.ends = model.piece, model.ends
-        self._markers = {
-            tokens[0]: marker.encode()
-            for marker in form.markers
-            if len(tokens := model.tokenize(marker, special=True)) == 1
-        }
+    def __init__(self, model: Model, shown: Mapping[int, bytes]) -> None:
+        self._piece, self.ends, self._shown = model.piece, model.ends, shown
 
     def piece(self, token: int) -> bytes:
         """The bytes of text that a token stands for."""
-        return self._markers.get(token) or self._piece(token)
+        return self._shown.get(token) or self._piece(token)
 
 
 def _limit(job: Job, prompt: int, window: int, otherwise: int) -> int:
@@ -116,10 +112,12 @@ def _limit(job: Job, prompt: int, window: int, otherwise: int) -> int:
     return min(wanted, window - prompt)
 
 
-def _sampler(job: Job, index: int, model: Model, grammar: str | None) -> Sampler:
+def _sampler(
+    job: Job, index: int, model: Model, grammar: str | None, shown: Collection[int]
+) -> Sampler:
     # Each answer has a grammar of its own: it remembers what was written so far.
     try:
-        native = NativeGrammar(model, grammar) if grammar is not None else None
+        native = NativeGrammar(model, grammar, shown) if grammar is not None else None
     except NativeError as exc:
         raise BadRequestError(
             f"{job.name}'s answer would have to follow a grammar that llama.cpp refuses: {exc}.",

@@ -58,7 +58,7 @@ class Engine:
         self._first_token_s = 0.0
         self._answered = self._prompt_tokens = self._reused_tokens = 0
         self._weights_bytes = context.model.size_bytes
-        self._cache_bytes = context.sequences * context.n_ctx * context.model.bytes_a_token
+        self._cache_bytes = context.size_bytes
 
     @property
     def running(self) -> int:

@@ -172,7 +172,7 @@ class Generation:
             channel.send(Text(text, self.index, tuple(self._logprobs)))
         channel.send(
             Finished(
-                "tool_calls" if calls else reason,
+                "tool_calls" if calls and reason == "stop" else reason,
                 len(self.prompt),
                 self.cached,
                 self.generated,

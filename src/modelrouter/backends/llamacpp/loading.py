@@ -18,6 +18,8 @@ __all__ = ["SMALLEST_CONTEXT", "Loaded", "load"]
 
 SMALLEST_CONTEXT: Final = 2_048
 """Tokens; of a slot whose size the settings leave open."""
+_SMALL_HEAD: Final = 32
+"""Numbers; also the block that ``q8_0`` rounds together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,11 @@ class Loaded:
         size = min(window, settings.context_per_slot or SMALLEST_CONTEXT)
         while size < tokens:
             size = min(2 * size, window)
-        bytes_a_slot = max(1, _padded(size) * self.model.bytes_a_token)
+        kind = settings.cache_type or ("q8_0" if self.model.head_size == _SMALL_HEAD else "f16")
+        bytes_a_slot = max(1, _padded(size) * self.model.bytes_a_token(kind))
         slots = max(1, min(settings.slots, settings.cache_bytes // bytes_a_slot))
         try:
-            return Context(self.model, slots, size, settings.n_batch, self.n_threads)
+            return Context(self.model, slots, size, settings.n_batch, self.n_threads, kind)
         except NativeError as exc:
             raise LocalModelError(
                 f"{name} cannot hold {tokens:,} tokens: {exc}.",

@@ -21,7 +21,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 
     Scores = npt.NDArray[np.float32]
 
-__all__ = ["Context", "DecodingAborted", "Model", "NativeError", "NativeGrammar", "Switch", "log"]
+__all__ = [
+    "CacheType",
+    "Context",
+    "DecodingAborted",
+    "Model",
+    "NativeError",
+    "NativeGrammar",
+    "Switch",
+    "log",
+]
 
 _BPE: Final = 2  # enum llama_vocab_type
 _SLICE: Final = 1_000
@@ -37,6 +46,11 @@ _BETWEEN_WORDS: Final = re.compile(r"(?<=\S) (?=\S)")
 _LINE_START: Final = re.compile(r"(?<=\n)(?=[^\n])")
 _ERROR: Final = 4  # enum ggml_log_level
 _ABORTED: Final = 2  # what llama_decode returns when the abort callback said so
+
+
+CacheType: TypeAlias = Literal["f16", "q8_0"]
+_CACHE_TYPES: Final[dict[CacheType, tuple[int, float]]] = {"f16": (1, 2.0), "q8_0": (8, 34 / 32)}
+"""enum ggml_type, and bytes a number."""
 
 
 class NativeError(Exception):
@@ -174,23 +188,36 @@ class Model:
         self._pieces: dict[int, bytes] = {}
 
     @property
-    def bytes_a_token(self) -> int:
-        """What the context keeps of one token: keys and values of every layer, in half floats."""
+    def head_size(self) -> int:
+        """How many numbers an attention head's key has."""
+        heads = max(1, self.c.llama_model_n_head(self.pointer))
+        return self._length("key") or int(self.c.llama_model_n_embd(self.pointer) // heads)
+
+    def bytes_a_token(self, cache_type: CacheType) -> int:
+        """What a context keeps of one token: keys and values of every layer."""
         c, pointer = self.c, self.pointer
-        heads = max(1, c.llama_model_n_head(pointer))
-        size = c.llama_model_n_embd(pointer) // heads
-        kind = self.metadata("general.architecture") or ""
-        sizes = [
-            int(self.metadata(f"{kind}.attention.{part}_length") or size)
-            for part in ("key", "value")
-        ]
-        kept = c.llama_model_n_head_kv(pointer) or heads
-        return int(c.llama_model_n_layer(pointer) * kept * sum(sizes) * 2)
+        heads = c.llama_model_n_head_kv(pointer) or c.llama_model_n_head(pointer)
+        numbers = self.head_size + (self._length("value") or self.head_size)
+        size = _CACHE_TYPES[cache_type][1]
+        return int(c.llama_model_n_layer(pointer) * heads * numbers * size)
+
+    def _length(self, part: str) -> int | None:
+        kind = self.metadata("general.architecture")
+        given = self.metadata(f"{kind}.attention.{part}_length")
+        return int(given) if given else None
 
     @property
     def size_bytes(self) -> int:
         """What the weights take."""
         return int(self.c.llama_model_size(self.pointer))
+
+    @functools.cached_property
+    def silent_tokens(self) -> npt.NDArray[np.bool_]:
+        """For each token, whether it stands for no text and does not end an answer either."""
+        import numpy as np
+
+        tokens = range(self.n_vocab)
+        return np.array([not self.piece(t) and not self.ends(t) for t in tokens], np.bool_)
 
     def metadata(self, key: str) -> str | None:
         """A metadata value as text, ``None`` where the file has none."""
@@ -317,24 +344,34 @@ class Context:
         n_ctx: tokens that each of them may have.
         n_batch: tokens read in one computation.
         n_threads: to compute with.
+        cache_type: how keys and values are kept.
 
     Raises:
         NativeError: no memory for it, or the model cannot generate.
     """
 
     def __init__(
-        self, model: Model, sequences: int, n_ctx: int, n_batch: int, n_threads: int
+        self,
+        model: Model,
+        sequences: int,
+        n_ctx: int,
+        n_batch: int,
+        n_threads: int,
+        cache_type: CacheType = "f16",
     ) -> None:
         import numpy as np
 
         self.model, self.sequences, self.n_ctx = model, sequences, n_ctx
         self.n_batch = max(n_batch, sequences)
+        self.size_bytes = sequences * n_ctx * model.bytes_a_token(cache_type)
+        """What keys and values take."""
         self.c = c = model.c
         params = c.llama_context_default_params()
         params.n_ctx, params.n_seq_max = n_ctx * sequences, sequences
         params.kv_unified = False
         params.n_batch = params.n_ubatch = self.n_batch
         params.n_threads = params.n_threads_batch = n_threads
+        params.type_k = params.type_v = _CACHE_TYPES[cache_type][0]
         pointer = c.llama_init_from_model(model.pointer, params)
         if not pointer:
             reason = log.take() or "llama.cpp gave no reason"
@@ -342,6 +379,8 @@ class Context:
         self.pointer = pointer
         _freed_with(self, c.llama_free, pointer, model)
         self._memory = c.llama_get_memory(pointer)
+        if not self._memory:
+            raise NativeError("it is an encoder, which makes vectors and no text")
         # The arrays of a llama_batch, in numpy's memory so that they are filled at once.
         room = self.n_batch
         self._tokens, self._positions, self._sequences = np.zeros((3, room), np.int32)
@@ -447,12 +486,22 @@ class Context:
 class NativeGrammar:
     """A GBNF grammar that says which tokens may come next.
 
+    Args:
+        model: whose tokens.
+        text: the grammar; its root rule is ``root``.
+        spoken: control tokens whose texts the grammar means. The others are never allowed:
+            llama.cpp takes them for their texts, which are no part of an answer.
+
     Raises:
         NativeError: llama.cpp does not accept the grammar.
     """
 
-    def __init__(self, model: Model, text: str) -> None:
+    def __init__(self, model: Model, text: str, spoken: Iterable[int] = ()) -> None:
         self.c = c = model.c
+        self._never = model.silent_tokens
+        if spoken := list(spoken):
+            self._never = self._never.copy()
+            self._never[spoken] = False
         pointer = c.llama_sampler_init_grammar(model.vocab, text.encode(), b"root")
         if not pointer:
             raise NativeError(log.take() or "llama.cpp does not accept the grammar")
@@ -469,7 +518,7 @@ class NativeGrammar:
         view["id"], view["logit"], view["p"] = tokens, 0.0, 0.0
         array = c.llama_token_data_array(data=data, size=count, selected=-1, sorted=False)
         c.llama_sampler_apply(self._pointer, ctypes.byref(array))
-        return np.asarray(view["logit"] == 0.0)
+        return np.asarray(view["logit"] == 0.0) & ~self._never[tokens]
 
     def accept(self, token: int) -> None:
         """Go on past a token, which must be allowed: llama.cpp ends the process otherwise."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from modelrouter.backends.llamacpp.cpu import usable_cores
+from modelrouter.backends.llamacpp.native import CacheType
 from modelrouter.backends.llamacpp.slots import GRAIN
+from modelrouter.backends.llamacpp.templates import named
 from modelrouter.exceptions import ConfigurationError
 
 __all__ = ["LlamaCppSettings"]
@@ -36,13 +38,17 @@ class LlamaCppSettings:
             may then be fewer slots.
         cache_bytes: what the memory of all slots may take; there are fewer of them if it does not
             suffice. One slot is always made.
+        cache_type: how keys and values are kept: ``f16``, or ``q8_0``, which rounds them to eight
+            bits and takes half the memory. By default ``q8_0`` for models whose attention heads
+            have 32 numbers, where it is up to twice as fast, else ``f16``.
         max_queue: how many requests may wait for a slot; one more is a
             :class:`~modelrouter.exceptions.QueueFullError`.
         n_batch: prompt tokens read in one computation while no answer is under way, a multiple of
             64. Otherwise 128 at a time, so that running streams are not held up.
         max_tokens: bound on an answer where neither the call nor the card gives one.
-        chat_template: Jinja template for GGUF files that have none of their own. By default such
-            a file is refused, because a template that it was not trained with spoils its answers.
+        chat_template: a template's name or its Jinja, for GGUF files that have none of their own.
+            By default such a file is refused, because a template that it was not trained with
+            spoils its answers, unless its metadata leaves no doubt which one that was.
         unload_after_s: seconds without work after which a model's memory is freed; the next call
             loads it again. ``None`` keeps it until the backend is closed.
         trial: whether a file that is not part of this package is first loaded in a process of its
@@ -51,13 +57,14 @@ class LlamaCppSettings:
         cache_dir: where passed trials are remembered; by default the user's cache directory.
 
     Raises:
-        ConfigurationError: a number that is not positive.
+        ConfigurationError: a number that is not positive, or a name that is unknown.
     """
 
     n_threads: int | None = None
     slots: int = 16
     context_per_slot: int | None = None
     cache_bytes: int = 1 << 30
+    cache_type: CacheType | None = None
     max_queue: int = 1_024
     n_batch: int = 512
     max_tokens: int = 1024
@@ -79,6 +86,13 @@ class LlamaCppSettings:
             )
         if self.n_batch % GRAIN:
             raise ConfigurationError(f"n_batch={self.n_batch} is no multiple of {GRAIN}.")
+        if self.cache_type not in (None, *get_args(CacheType)):
+            raise ConfigurationError(
+                f"cache_type={self.cache_type!r} is unknown.",
+                hint=f"Use {' or '.join(get_args(CacheType))}.",
+            )
+        if self.chat_template is not None and "{" not in self.chat_template:
+            named(self.chat_template)
         idle = self.unload_after_s
         if idle is not None and not (isinstance(idle, (int, float)) and idle > 0):
             raise ConfigurationError(
