@@ -8,6 +8,7 @@ done well grow from nothing draws its whole cost-quality curve, as in RouterBenc
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Indices = npt.NDArray[np.intp]
 
-__all__ = ["PRICE_STEPS", "Frontier", "Path", "break_even", "gap_closed", "mixture"]
+__all__ = ["PRICE_STEPS", "Frontier", "Gap", "Path", "break_even", "closed", "gap", "mixture"]
 
 PRICE_STEPS: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The prices of quality compared at, as multiples of the break-even price."""
@@ -51,6 +52,7 @@ class Frontier:
         """The least mean cost at which the curve reaches a mean score; NaN where it never does."""
         import numpy as np
 
+        quality -= 1e-9  # sums of the same scores in another order differ by rounding
         reached = np.flatnonzero(self.qualities >= quality)
         if not len(reached):
             return math.nan
@@ -121,22 +123,38 @@ def break_even(costs: Floats, scores: Floats) -> float:
     return float((cost[best] - cost[cheapest]) / (quality[best] - quality[cheapest]))
 
 
-def gap_closed(chosen: Indices, costs: Floats, scores: Floats, value: float) -> float:
-    """Share of the gap between the best single model and the oracle that a choice closes.
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What there was to gain over the best single model at a price of quality, and what was.
 
-    All three in ``value * score - cost``, the best single model being the best at that value. 0 is
-    no better than one model for everything, 1 the oracle, below 0 worse than one model. NaN
-    where the oracle gains nothing.
+    In mean score, the cost being turned into it at that price. ``possible`` is what an oracle
+    gains, ``gained`` what a choice does: below 0 when one model for everything were better.
     """
+
+    possible: float
+    gained: float
+
+
+def gap(chosen: Indices, costs: Floats, scores: Floats, value: float) -> Gap:
+    """The gap at a price; the best single model is the best on these tasks at that price."""
     import numpy as np
 
-    worth = value * scores - costs
+    worth = scores - costs / value
     single = float(worth.mean(axis=0).max())
     oracle = float(worth.max(axis=1).mean())
     routed = float(worth[np.arange(len(worth)), chosen].mean())
-    gap = oracle - single
+    return Gap(oracle - single, routed - single)
+
+
+def closed(gaps: Sequence[Gap]) -> float:
+    """Share of the gaps that is closed, all taken together.
+
+    0 is no better than one model for everything, 1 the oracle, below 0 worse than one model. NaN
+    where even the oracle gains nothing.
+    """
+    possible = sum(g.possible for g in gaps)
     # Adding 0.0 makes a negative zero a plain one.
-    return (routed - single) / gap + 0.0 if gap > 1e-12 * max(abs(oracle), value) else math.nan
+    return sum(g.gained for g in gaps) / possible + 0.0 if possible > 1e-12 else math.nan
 
 
 def mixture(costs: Floats, scores: Floats) -> Frontier:

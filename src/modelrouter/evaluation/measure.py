@@ -318,14 +318,14 @@ class _Prices:
         same = curves["router"].cost_of(float(scores[:, self._best].mean()))
         found["saved"] = 1.0 - same / best_cost if best_cost > 0 else math.nan
         rows = self._rows[: len(sample)]
-        closed = []
+        gaps = []
         for i, (value, choice) in enumerate(zip(self._values, self._choices, strict=True)):
             chosen = choice[sample]
             found[f"quality at {i}"] = float(scores[rows, chosen].mean())
             found[f"cost at {i}"] = float(costs[rows, chosen].mean())
-            closed.append(frontier.gap_closed(chosen, costs, scores, value))
-            found[f"closed at {i}"] = closed[-1]
-        found["closed"] = sum(closed) / len(closed)
+            gaps.append(frontier.gap(chosen, costs, scores, value))
+            found[f"closed at {i}"] = frontier.closed(gaps[-1:])
+        found["closed"] = frontier.closed(gaps)
         return found
 
     def report(self, found: Mapping[str, Estimate]) -> PriceReport:

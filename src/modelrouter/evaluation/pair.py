@@ -93,7 +93,10 @@ def stepped_curve(gain: Floats, weak: Floats, strong: Floats, steps: int = STEPS
     # From the highest down; the highest itself stands for "above it": none.
     for threshold in thresholds[:-1][::-1]:
         chosen = gain >= threshold
-        shares.append(float(chosen.mean()))
+        share = float(chosen.mean())
+        if share == shares[-1]:
+            continue
+        shares.append(share)
         qualities.append(float(np.where(chosen, strong, weak).mean()))
     if shares[-1] < 1.0:  # one number for every task: all or none
         shares.append(1.0)

@@ -89,8 +89,8 @@ def _draw_reliability(axes: Any, report: Report) -> None:
     axes.plot([0, 1], [0, 1], color="#b0b0b0", linestyle=":")
     predicted = [b.predicted for b in report.bins]
     observed = [b.observed for b in report.bins]
-    below = [b.observed - b.observed_low for b in report.bins]
-    above = [b.observed_high - b.observed for b in report.bins]
+    below = [max(0.0, b.observed - b.observed_low) for b in report.bins]
+    above = [max(0.0, b.observed_high - b.observed) for b in report.bins]
     axes.errorbar(predicted, observed, yerr=[below, above], fmt="o-", color="#0b62a4", capsize=2)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)

@@ -106,7 +106,7 @@ class PriceReport:
         best_single: the single model of the highest mean score, with its cost and quality.
         break_even: the price of quality at which it pays over the cheapest.
         at: figures at 1/4, 1/2, 1, 2 and 4 times that price.
-        gap_closed: their mean.
+        gap_closed: share of all these gaps together that is closed.
         saved: share of the best single model's cost saved at its quality, read off the curve;
             NaN where the router never reaches it.
         area: mean quality over the costs from the cheapest to the best single model:
@@ -339,6 +339,8 @@ def _against_single(prices: PriceReport) -> str:
 
 
 def _percent(estimate: Estimate) -> str:
+    if math.isnan(estimate.value):
+        return "nothing to gain"
     if math.isnan(estimate.low):
         return f"{estimate.value:.1%}"
     return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
@@ -393,7 +395,7 @@ def _price_lines(prices: PriceReport) -> Iterator[str]:
     for at in prices.at:
         yield (
             f"  {at.value:<24.6g}  {at.quality!s:<24}  {at.cost.value:<12.6g}  "
-            f"{_percent(at.gap_closed)} of that over {at.best_single}"
+            f"{_percent(at.gap_closed)}, over {at.best_single}"
         )
 
 
