@@ -8,11 +8,17 @@ from dataclasses import fields
 from typing import Any, Final, TypedDict
 
 from modelrouter.config import UNSET, GenerationSettings, Timeout
-from modelrouter.exceptions import ConfigurationError
+from modelrouter.exceptions import ConfigurationError, InvalidTaskError
 from modelrouter.policies import Policy
 from modelrouter.task import Kind
 
-__all__ = ["CallOptions", "check_names", "generation_settings"]
+__all__ = [
+    "CallOptions",
+    "EmbeddingOptions",
+    "check_names",
+    "checked_texts",
+    "generation_settings",
+]
 
 
 class CallOptions(TypedDict, total=False):
@@ -49,6 +55,22 @@ class CallOptions(TypedDict, total=False):
     extra_body: Mapping[str, Any] | None
 
 
+class EmbeddingOptions(TypedDict, total=False):
+    """Keywords of ``embedding``, ``aembedding`` and ``embeddings.create``.
+
+    ``policy``, ``timeout`` and ``truncate`` (read only the beginning of a text beyond the model's
+    window, where it would be refused otherwise) are the router's own; the rest is OpenAI's.
+    """
+
+    policy: Policy | str | None
+    timeout: Timeout | float | None
+    truncate: bool
+
+    dimensions: int | None
+    encoding_format: str
+    user: str
+
+
 _SAMPLING: Final = tuple(f.name for f in fields(GenerationSettings) if f.name != "extra")
 _PASSED_ON: Final = (
     "n",
@@ -62,20 +84,26 @@ _PASSED_ON: Final = (
 )
 
 
-def check_names(options: Mapping[str, Any]) -> None:
+def check_names(options: Mapping[str, Any], known: type = CallOptions) -> None:
     """Refuse a misspelt option.
+
+    Args:
+        options: of a call.
+        known: the options there are.
 
     Raises:
         ConfigurationError: names the option and the nearest known one.
     """
     for name in options:
-        if name not in CallOptions.__annotations__:
-            near = difflib.get_close_matches(name, CallOptions.__annotations__, n=1)
+        if name not in known.__annotations__:
+            near = difflib.get_close_matches(name, known.__annotations__, n=1)
             raise ConfigurationError(
                 f"Unknown option {name!r}.",
                 hint=f"Did you mean {near[0]!r}?"
                 if near
-                else "What only one provider knows goes into extra_body={...}.",
+                else "What only one provider knows goes into extra_body={...}."
+                if "extra_body" in known.__annotations__
+                else f"The options are {', '.join(known.__annotations__)}.",
             )
 
 
@@ -90,3 +118,26 @@ def generation_settings(options: Mapping[str, Any]) -> GenerationSettings:
         given["max_tokens"] = options["max_completion_tokens"]
     extra = {n: options[n] for n in _PASSED_ON if options.get(n) is not None}
     return GenerationSettings(**given, extra=extra)
+
+
+def checked_texts(texts: Any, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts of a call for embeddings, whose options are checked too.
+
+    Raises:
+        InvalidTaskError: ``input`` is neither a text nor a list of texts, or holds none.
+        ConfigurationError: an option is unknown, or has a value that is not offered.
+    """
+    check_names(options, EmbeddingOptions)
+    if options.get("encoding_format", "float") != "float":
+        raise ConfigurationError(
+            f"encoding_format={options['encoding_format']!r} is not offered.",
+            hint="Vectors are lists of numbers: 'float'.",
+        )
+    found = (texts,) if isinstance(texts, str) else tuple(texts)
+    if not found:
+        raise InvalidTaskError("input", "holds no text.", hint="Give at least one.")
+    for place, text in enumerate(found):
+        if not isinstance(text, str) or not text.strip():
+            said = "is empty" if isinstance(text, str) else f"is of type {type(text).__name__}"
+            raise InvalidTaskError(f"input[{place}]", f"{said}.", hint="Give texts, none empty.")
+    return found

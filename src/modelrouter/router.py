@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,21 +14,28 @@ from typing import Any, Literal, TypeVar, overload
 from typing_extensions import Unpack
 
 from modelrouter.backends import DEFAULT_BACKENDS
-from modelrouter.backends.base import Backend, Request
+from modelrouter.backends.base import Backend, EmbeddingBackend, EmbeddingRequest, Request
 from modelrouter.catalog import Catalog, ModelCard, discover
 from modelrouter.config import UNSET, RetryPolicy, Timeout, Unset
 from modelrouter.decision import Candidate, Decision, Reason
 from modelrouter.dispatch import Call, Result, with_cost
 from modelrouter.drivers import adrive, drive
 from modelrouter.exceptions import (
+    BadRequestError,
     ConfigurationError,
     InvalidTaskError,
     MalformedResponseError,
     ModelRouterError,
 )
-from modelrouter.options import CallOptions, check_names, generation_settings
+from modelrouter.options import (
+    CallOptions,
+    EmbeddingOptions,
+    check_names,
+    checked_texts,
+    generation_settings,
+)
 from modelrouter.policies import Policy
-from modelrouter.response import Chunk, Completion, Usage
+from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage
 from modelrouter.scoring import HeuristicScorer, Prospect, Scorer, Situation, assess
 from modelrouter.signals import Signals, Tokenizer, read
 from modelrouter.streaming import AsyncCompletionStream, CompletionStream, Opening, is_visible
@@ -41,6 +48,9 @@ logger = logging.getLogger("modelrouter")
 
 AUTO = "auto"
 """The model name that means "choose for me"."""
+
+_GLANCE = 40
+"""Characters by which a text to be embedded is looked at."""
 
 R = TypeVar("R")
 
@@ -217,6 +227,77 @@ class _Parts:
         )
         return policy.permits(prospect, task, signals)
 
+    def _embedding_call(
+        self, texts: Any, model: str, options: EmbeddingOptions
+    ) -> tuple[Call, Decision, Callable[[Request], EmbeddingRequest]]:
+        """One model's call, and the decision that chose it.
+
+        No other model is asked when it fails: vectors of two models cannot be compared.
+        """
+        checked = checked_texts(texts, options)
+        # A beginning is enough to choose by; how long a text may be its model itself says, exactly.
+        task = Task.of(max(checked, key=len).strip()[:_GLANCE], kind="embedding")
+        policy = options.get("policy")
+        in_force = self.policy if policy is None else self._checked(Policy.of(policy))
+        timeout = self.timeout if "timeout" not in options else Timeout.of(options["timeout"])
+        decision = self._decide(task, model, in_force)
+        only = self._decide(task, decision.chosen.card.name, in_force)
+        call = Call(
+            task=task,
+            decision=only,
+            recheck=lambda candidate: self._recheck(candidate, only.situation, in_force),
+            retry=self.retry,
+            timeout=timeout,
+        )
+
+        def request(asked: Request) -> EmbeddingRequest:
+            return EmbeddingRequest(
+                card=asked.card,
+                texts=checked,
+                dimensions=options.get("dimensions"),
+                truncate=options.get("truncate", False),
+                timeout_s=asked.timeout_s,
+            )
+
+        return call, decision, request
+
+    def _embedding_reply(
+        self, result: Result[EmbeddingResponse], decision: Decision
+    ) -> EmbeddingResponse:
+        cost = settled_cost_usd(result.card, result.value.usage)
+        self._report(Trace(with_cost(result.attempts, cost), decision))
+        return result.value.model_copy(update={"cost_usd": cost, "decision": decision})
+
+    def _embed(self, texts: Any, model: str, options: EmbeddingOptions) -> EmbeddingResponse:
+        call, decision, request = self._embedding_call(texts, model, options)
+        try:
+            result = drive(call, lambda asked: self._embedder(asked.card).embed(request(asked)))
+            return self._embedding_reply(result, decision)
+        except ModelRouterError as error:
+            self._report_failure(error)
+            raise
+
+    async def _aembed(self, texts: Any, model: str, options: EmbeddingOptions) -> EmbeddingResponse:
+        call, decision, request = self._embedding_call(texts, model, options)
+        try:
+            result = await adrive(
+                call, lambda asked: self._embedder(asked.card).aembed(request(asked))
+            )
+            return self._embedding_reply(result, decision)
+        except ModelRouterError as error:
+            self._report_failure(error)
+            raise
+
+    def _embedder(self, card: ModelCard) -> EmbeddingBackend:
+        backend = self.backend(card.backend)
+        if not isinstance(backend, EmbeddingBackend):
+            raise BadRequestError(
+                f"The backend {card.backend!r} of {card.name} makes no vectors in this version.",
+                model=card.name,
+                hint="Use an embedding model's GGUF file: ModelCard.local('FILE.gguf').",
+            )
+        return backend
+
     def _reply(self, result: Result[Completion]) -> Completion:
         cost = settled_cost_usd(result.card, result.value.usage)
         trace = Trace(with_cost(result.attempts, cost), result.decision)
@@ -351,6 +432,11 @@ class Router(_Parts):
         """``router.chat.completions.create(...)``, as the openai client has it."""
         return Chat(self)
 
+    @property
+    def embeddings(self) -> Embeddings:
+        """``router.embeddings.create(...)``, as the openai client has it."""
+        return Embeddings(self)
+
     @overload
     def completion(
         self,
@@ -426,6 +512,37 @@ class Router(_Parts):
         call = self._call(task, messages, model, options)
         return await self._astream(call) if stream else await self._acomplete(call)
 
+    def embedding(
+        self,
+        input: str | Sequence[str],
+        *,
+        model: str = AUTO,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """Vectors of one or more texts, from one embedding model on this machine.
+
+        ``input`` is a text or a list of texts. With ``model="auto"`` the policy chooses; name the
+        model wherever vectors are kept, since those of different models cannot be compared. For
+        that reason no other model is asked when the chosen one fails.
+
+        Raises:
+            InvalidTaskError, ConfigurationError: before anything is asked.
+            NoEligibleModelError: no embedding model is here.
+            BackendError: the model could not; a text beyond its window is a BadRequestError with
+                both numbers, unless ``truncate=True``.
+        """
+        return self._embed(input, model, options)
+
+    async def aembedding(
+        self,
+        input: str | Sequence[str],
+        *,
+        model: str = AUTO,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """The awaited twin of :meth:`embedding`; cancelling it stops the model."""
+        return await self._aembed(input, model, options)
+
     def close(self) -> None:
         """Free models and connections; safe to call twice."""
         self._close()
@@ -452,6 +569,11 @@ class AsyncRouter(_Parts):
     def chat(self) -> AsyncChat:
         """``await router.chat.completions.create(...)``, as the openai client has it."""
         return AsyncChat(self)
+
+    @property
+    def embeddings(self) -> AsyncEmbeddings:
+        """``await router.embeddings.create(...)``, as the openai client has it."""
+        return AsyncEmbeddings(self)
 
     @overload
     async def completion(
@@ -487,6 +609,18 @@ class AsyncRouter(_Parts):
         return await self._astream(call) if stream else await self._acomplete(call)
 
     acompletion = completion
+
+    async def embedding(
+        self,
+        input: str | Sequence[str],
+        *,
+        model: str = AUTO,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """See :meth:`Router.embedding`; cancelling it stops the model."""
+        return await self._aembed(input, model, options)
+
+    aembedding = embedding
 
     async def aclose(self) -> None:
         """Free models and connections; safe to call twice."""
@@ -594,6 +728,40 @@ class AsyncCompletions:
         if stream:
             return await self._router._astream(call)
         return await self._router._acomplete(call)
+
+
+class Embeddings:
+    """The ``embeddings`` resource of :class:`Router`."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def create(
+        self,
+        *,
+        input: str | Sequence[str],
+        model: str = AUTO,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """See :meth:`Router.embedding`."""
+        return self._router._embed(input, model, options)
+
+
+class AsyncEmbeddings:
+    """The ``embeddings`` resource of :class:`AsyncRouter`."""
+
+    def __init__(self, router: AsyncRouter) -> None:
+        self._router = router
+
+    async def create(
+        self,
+        *,
+        input: str | Sequence[str],
+        model: str = AUTO,
+        **options: Unpack[EmbeddingOptions],
+    ) -> EmbeddingResponse:
+        """See :meth:`AsyncRouter.embedding`."""
+        return await self._router._aembed(input, model, options)
 
 
 def settled_cost_usd(card: ModelCard, usage: Usage) -> float | None:

@@ -200,10 +200,12 @@ class TestTheModelsDirectory:
         put(second, name="models/big-00002-of-00002.gguf")
         assert available(found(folder)) == {"modelrouter/tiny-editor"}
 
-    def test_holds_encoders_that_make_no_text(self, folder: Path, put: Put) -> None:
+    def test_holds_encoders_that_make_vectors_and_no_text(self, folder: Path, put: Put) -> None:
         encoder = tiny_llama().with_entry("llama.pooling_type", U32, 1)
         put(encoder, name="models/encoder.gguf")
-        assert "embeddings" in found(folder).unavailable["encoder"].text
+        here = found(folder)
+        assert "encoder" in available(here)
+        assert here.catalog.get("encoder").modalities_out == {"embedding"}
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
     def test_may_be_unreadable(self, folder: Path) -> None:
