@@ -29,7 +29,7 @@ from modelrouter.backends.llamacpp.prompt import plain_messages
 from modelrouter.backends.llamacpp.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
 from modelrouter.backends.llamacpp.worker import EmbeddingJob, Worker
-from modelrouter.catalog.card import ModelCard
+from modelrouter.catalog.card import ModelCard, Speed
 from modelrouter.exceptions import LocalModelError
 from modelrouter.response import (
     Choice,
@@ -182,6 +182,11 @@ class LlamaCppBackend:
         """How fast a model runs here, what waits for it, what it takes; zeros if not loaded."""
         worker = self._workers.get(_key(card.path))
         return worker.figures() if worker is not None else EngineFigures()
+
+    def speed(self, card: ModelCard) -> Speed | None:
+        """What the next request to a model may expect here; ``None`` before it has answered."""
+        worker = self._workers.get(_key(card.path))
+        return worker.figures().speed() if worker is not None else None
 
     def close(self) -> None:
         """End what runs, refuse what waits, free every model; returns when that is done."""

@@ -60,7 +60,7 @@ class EngineFigures:
             return None
         turns = (self.waiting + 1) / self.slots if self.running >= self.slots else 0.0
         answer_s = _TYPICAL_ANSWER / self.stream_tokens_per_s
-        return Speed(
+        return Speed.model_construct(  # unchecked: it is asked for with every decision
             first_token_s=turns * answer_s,
             prefill_tokens_per_s=self.prefill_tokens_per_s,
             decode_tokens_per_s=self.stream_tokens_per_s,
