@@ -11,7 +11,8 @@ from modelrouter import ConfigurationError, InvalidExamplesError, ModelCard, Pol
 from modelrouter.catalog import Catalog, Price
 from modelrouter.scoring import HeuristicScorer
 from modelrouter.scoring.examples import Example
-from modelrouter.scoring.thresholds import Predictions, predict, threshold
+from modelrouter.scoring.predictions import Predictions, predict
+from modelrouter.scoring.thresholds import threshold
 from modelrouter.scoring.value import choose
 from modelrouter.testing import EchoBackend, example_card
 

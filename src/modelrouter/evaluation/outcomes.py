@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from modelrouter import signals as reading
 from modelrouter.catalog.card import ModelCard, Price
 from modelrouter.catalog.catalog import Catalog
 from modelrouter.exceptions import InvalidExamplesError, UnknownModelError
-from modelrouter.scoring.base import Scorer, expected_cost_usd
+from modelrouter.scoring.base import Scorer
 from modelrouter.scoring.examples import Example
+from modelrouter.scoring.predictions import tables
 from modelrouter.scoring.table import tabulate
 
 if TYPE_CHECKING:
@@ -87,22 +87,16 @@ def collect(
     table = every.complete()
     _check(table.models, len(table.tasks), len(every.tasks))
     cards = cards_for(table.models, catalog=catalog, prices=prices)
-    predicted: list[list[float]] = []
-    expected: list[list[float]] = []
-    for task in progress(table.tasks):
-        signals = reading.read(task, complexity=scorer.complexity)
-        predicted.append([scorer.p_quality(card, task, signals) for card in cards])
-        tokens = (signals.prompt_tokens, signals.output_tokens)
-        expected.append([expected_cost_usd(card, *tokens) for card in cards])
+    predicted, expected = tables(scorer, progress(table.tasks), cards)
     costs: Floats | None = None
     if not np.isnan(table.costs).any():
         costs = table.costs
     elif all(card.price is not None or card.location == "local" for card in cards):
-        costs = np.array(expected, dtype=float)
+        costs = expected
     return Outcomes(
         models=table.models,
         scores=table.scores,
-        predicted=np.array(predicted, dtype=float),
+        predicted=predicted,
         costs=costs,
         lengths=np.array([sum(len(m.text) for m in t.messages) for t in table.tasks], float),
         left_out=len(every.tasks) - len(table.tasks),

@@ -58,9 +58,11 @@ def draw(report: Report) -> Any:
     if report.prices is not None and report.prices.unit == "USD":
         panels.append((_draw_prices, report.prices))
     panels += [(_draw_reliability, report), (_draw_risk, report)]
-    figure = Figure(figsize=(5.2 * len(panels), 4.4), layout="constrained")
+    columns = 2 if len(panels) in (2, 4) else len(panels)
+    rows = len(panels) // columns
+    figure = Figure(figsize=(5.4 * columns, 4.3 * rows), layout="constrained")
     for place, (panel, part) in enumerate(panels, 1):
-        panel(figure.add_subplot(1, len(panels), place), part)
+        panel(figure.add_subplot(rows, columns, place), part)
     figure.suptitle(f"{report.scorer}, {report.tasks:,} tasks")
     return figure
 
@@ -78,11 +80,21 @@ def _draw_prices(axes: Any, prices: PriceReport) -> None:
     for name, curve in prices.curves.items():
         area = prices.area[name].value
         label = name if math.isnan(area) else f"{name} (mean {area:.3f})"
-        axes.plot(curve.costs, curve.qualities, label=label, **_STYLES[name])
+        axes.plot(1000 * curve.costs, curve.qualities, label=label, **_STYLES[name])
+    known = [cost for cost, _ in prices.singles.values()]
+    middle = (min(known) + max(known)) / 2
     for name, (cost, quality) in prices.singles.items():
-        axes.plot(cost, quality, "o", color="#333333", markersize=4)
-        axes.annotate(name, (cost, quality), fontsize=7, xytext=(4, -8), textcoords="offset points")
-    _finish(axes, "All models", "USD a task", "mean score")
+        axes.plot(1000 * cost, quality, "o", color="#333333", markersize=4)
+        side = "right" if cost > middle else "left"
+        axes.annotate(
+            name,
+            (1000 * cost, quality),
+            fontsize=7,
+            ha=side,
+            xytext=(-4 if side == "right" else 4, -8),
+            textcoords="offset points",
+        )
+    _finish(axes, "All models", "USD for 1,000 tasks", "mean score")
 
 
 def _draw_reliability(axes: Any, report: Report) -> None:

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from modelrouter import signals as reading
 from modelrouter.catalog.card import ModelCard
-from modelrouter.exceptions import ConfigurationError, InvalidExamplesError
-from modelrouter.scoring.base import Scorer, expected_cost_usd
+from modelrouter.exceptions import ConfigurationError
+from modelrouter.scoring.base import Scorer
 from modelrouter.scoring.examples import Example
-from modelrouter.scoring.table import tabulate
+from modelrouter.scoring.predictions import Predictions, predict
 from modelrouter.scoring.value import choose, moves
-from modelrouter.task import Task, TaskLike
+from modelrouter.task import TaskLike
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["Predictions", "Span", "Threshold", "predict", "threshold"]
+__all__ = ["Span", "Threshold", "threshold"]
 
 FEWEST_PROMPTS: Final = 20
 """A sample smaller than this says nothing about the traffic it is from."""
@@ -42,23 +41,6 @@ class Span:
 
     def __str__(self) -> str:
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What a scorer expects of each prompt and model.
-
-    Attributes:
-        models: names, the columns.
-        quality: P(quality), prompts by models.
-        costs: expected USD, prompts by models.
-        scores: the answers' real scores where they are labelled, else ``None``.
-    """
-
-    models: tuple[str, ...]
-    quality: Floats
-    costs: Floats
-    scores: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,61 +86,6 @@ class Threshold:
         )
 
 
-def predict(
-    scorer: Scorer, prompts: Sequence[TaskLike] | Sequence[Example], cards: Iterable[ModelCard]
-) -> Predictions:
-    """What the scorer expects of every prompt and model.
-
-    Labelled examples may stand in place of prompts; they need a score of every card's model.
-
-    Raises:
-        InvalidTaskError: a prompt is malformed.
-        ConfigurationError: fewer than two cards.
-        InvalidExamplesError: the examples lack a card's model.
-    """
-    import numpy as np
-
-    known = list(cards)
-    if len(known) < 2:
-        raise ConfigurationError(
-            f"cards={[card.name for card in known]}: there is nothing to choose between.",
-            hint="Give the cards of at least two models.",
-        )
-    tasks, scores = _tasks(prompts, [card.name for card in known])
-    quality: list[list[float]] = []
-    costs: list[list[float]] = []
-    for task in tasks:
-        signals = reading.read(task, complexity=scorer.complexity)
-        tokens = (signals.prompt_tokens, signals.output_tokens)
-        quality.append([scorer.p_quality(card, task, signals) for card in known])
-        costs.append([expected_cost_usd(card, *tokens) for card in known])
-    shape = (len(quality), len(known))
-    return Predictions(
-        tuple(card.name for card in known),
-        np.array(quality, dtype=float).reshape(shape),
-        np.array(costs, dtype=float).reshape(shape),
-        scores,
-    )
-
-
-def _tasks(
-    prompts: Sequence[TaskLike] | Sequence[Example], names: list[str]
-) -> tuple[Sequence[Task], Floats | None]:
-    labelled = [p for p in prompts if isinstance(p, Example)]
-    if not labelled:
-        return [Task.of(p) for p in prompts if not isinstance(p, Example)], None
-    if len(labelled) < len(prompts):
-        raise ConfigurationError("prompts are either all labelled examples or none.")
-    if missing := [name for name in names if all(e.model != name for e in labelled)]:
-        raise InvalidExamplesError(
-            f"the examples have no answer of {missing[0]!r}.",
-            field="model",
-            hint="Label its answers, or leave its card out.",
-        )
-    table = tabulate([e for e in labelled if e.model in names]).complete()
-    return table.tasks, table.scores[:, [table.models.index(name) for name in names]]
-
-
 def threshold(
     scorer: Scorer | Predictions,
     prompts: Sequence[TaskLike] | Sequence[Example] = (),
@@ -177,7 +104,8 @@ def threshold(
     the cheapest (of two models, the strong one) for at most that share of the tasks, 0 to 1. Give
     exactly one.
 
-    ``scorer`` with ``prompts`` and ``cards``, or :func:`predict`'s result alone. Intervals are 95 %
+    ``scorer`` with ``prompts`` and ``cards``, or what
+    :func:`~modelrouter.scoring.predictions.predict` gave alone. Intervals are 95 %
     percentile bootstrap over the prompts at the threshold found: what other prompts of the same
     source would give. Cost and shares are facts of the sample. Quality is what the scorer promises,
     and promises too much where it chooses among many models that it cannot tell apart well (of
