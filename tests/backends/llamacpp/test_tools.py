@@ -390,3 +390,70 @@ def test_a_forced_call_comes_back_as_openai_writes_it(tmp_path: Path) -> None:
         clash = replace(free, response_format={"type": "json_object"})
         with pytest.raises(BadRequestError, match="response_format and be free to call"):
             backend.complete(clash)
+
+
+@pytest.fixture(scope="module")
+def calling(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
+    """A random model whose template has a place for tools and whose markers are control tokens."""
+    path = make_tiny_gguf(
+        tmp_path_factory.mktemp("calling") / "calling.gguf",
+        chat_template=TEMPLATES["hermes"],
+        context_length=1_024,
+        more_markers=("<tool_call>", "</tool_call>"),
+    )
+    return ModelCard.local(path, capabilities={"tools"})
+
+
+def asked(card: ModelCard, seed: int, **more: Any) -> Request:
+    options = GenerationSettings(temperature=1.0, seed=seed, max_tokens=400)
+    messages = [{"role": "user", "content": "Weather?"}]
+    return Request(card, messages, options, tools=TOOLS, timeout_s=60.0, **more)
+
+
+def test_a_required_call_comes_back_as_a_tool_call(
+    trusting: LlamaCppBackend, calling: ModelCard
+) -> None:
+    called = set()
+    for seed in range(8):
+        reply = trusting.complete(asked(calling, seed, tool_choice="required"))
+        [choice] = reply.choices
+        if choice.finish_reason == "length":
+            continue  # a random model may go on writing white space
+        assert choice.finish_reason == "tool_calls"
+        assert choice.message.content is None
+        [call] = choice.message.tool_calls or []
+        called.add(call.function.name)
+        arguments = json.loads(call.function.arguments)
+        if call.function.name == "get_weather":
+            # How long its text is cannot be said: this model writes bytes that are no characters.
+            assert isinstance(arguments["city"], str)
+            assert arguments.get("unit", "C") in ("C", "F")
+        else:
+            assert arguments == {}
+    assert called
+    assert called <= set(NAMES)
+
+
+def test_a_stream_gives_calls_whole_and_shows_nothing_of_their_text(
+    trusting: LlamaCppBackend, calling: ModelCard
+) -> None:
+    named = {"type": "function", "function": {"name": "get_time"}}
+    chunks = list(trusting.stream(asked(calling, 1, tool_choice=named)))
+    assert "".join(chunk.text for chunk in chunks) == ""
+    [delta] = [d for chunk in chunks for d in chunk.choices[0].delta.tool_calls or []]
+    assert delta.function is not None
+    assert (delta.index, delta.function.name) == (0, "get_time")
+    assert json.loads(delta.function.arguments or "") == {}
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+
+def test_tools_that_are_only_offered_leave_text_as_it_is(
+    trusting: LlamaCppBackend, calling: ModelCard
+) -> None:
+    for choice in ("auto", "none"):
+        reply = trusting.complete(asked(calling, 3, tool_choice=choice))
+        streamed_text = "".join(
+            chunk.text for chunk in trusting.stream(asked(calling, 3, tool_choice=choice))
+        )
+        assert reply.text == streamed_text
+        assert reply.choices[0].message.tool_calls is None
