@@ -29,6 +29,7 @@ import numpy as np
 from _models import cache_dir
 
 BATCH = 512  # prompt tokens in one step
+CACHE_TYPES = {"f16": 1, "q8_0": 8}  # as ggml numbers them
 
 
 class PeerMissingError(Exception):
@@ -43,6 +44,9 @@ class Setup:
     threads: int
     slots: int
     context: int  # tokens a slot
+    cache_type: str | None = (
+        None  # of keys and values: f16, q8_0; by default each peer's own choice
+    )
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class Ours(Peer):
             "n_batch": BATCH,
             "slots": setup.slots,
             "context_per_slot": setup.context,
+            "cache_type": setup.cache_type,
         }
         known = {field.name for field in fields(LlamaCppSettings)}
         settings: dict[str, Any] = {name: value for name, value in wanted.items() if name in known}
@@ -182,6 +187,8 @@ class LowLevel(Peer):
             parameters.n_seq_max = sequences
             parameters.n_batch = parameters.n_ubatch = BATCH
             parameters.n_threads = parameters.n_threads_batch = self._setup.threads
+            if self._setup.cache_type:
+                parameters.type_k = parameters.type_v = CACHE_TYPES[self._setup.cache_type]
             context = self._lib.llama_init_from_model(self._model, parameters)
             if not context:
                 raise RuntimeError(f"no context for {sequences} sequences")
@@ -309,6 +316,14 @@ class LowLevel(Peer):
         self._lib.llama_model_free(self._model)
 
 
+def _cache_types(setup: Setup) -> dict[str, Any]:
+    """What makes llama-cpp-python keep keys and values so; eight bits need flash attention."""
+    if setup.cache_type is None:
+        return {}
+    kind = CACHE_TYPES[setup.cache_type]
+    return {"type_k": kind, "type_v": kind, "flash_attn": True}
+
+
 class LockedLlama(Peer):
     """``llama_cpp.Llama``, which answers one request at a time, behind a lock."""
 
@@ -326,6 +341,7 @@ class LockedLlama(Peer):
             n_threads=setup.threads,
             n_threads_batch=setup.threads,
             verbose=False,
+            **_cache_types(setup),
         )
 
     def ask(self, prompt: str, max_tokens: int) -> Answer:
@@ -481,6 +497,7 @@ class PythonServer(Server):
             "n_threads": setup.threads,
             "n_threads_batch": setup.threads,
             "verbose": False,
+            **_cache_types(setup),
         }
         flags = [str(part) for key, value in options.items() for part in (f"--{key}", value)]
         return [sys.executable, "-m", "llama_cpp.server", *flags]
@@ -513,6 +530,7 @@ class ExampleServer(Server):
             "threads": setup.threads,
             "threads_batch": setup.threads,
             "store_logits": False,  # as in all of its own configurations
+            **_cache_types(setup),
         }
         server = {"host": "127.0.0.1", "port": port}
         config.write_text(json.dumps({"server": server, "model": model}))
@@ -541,6 +559,8 @@ class LlamaServer(Server):
             "-t": setup.threads,
             "-tb": setup.threads,
         }
+        if setup.cache_type:
+            options |= {"-ctk": setup.cache_type, "-ctv": setup.cache_type}
         return [str(program), *(str(part) for pair in options.items() for part in pair)]
 
 

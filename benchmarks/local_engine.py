@@ -46,7 +46,7 @@ from _engine_load import (
     shared_prefix,
     soak,
 )
-from _engine_peers import PEERS, LowLevel, Peer, Setup, started
+from _engine_peers import CACHE_TYPES, PEERS, LowLevel, Peer, Setup, started
 from _models import MODELS, Model, made
 
 LEVELS = (1, 2, 4, 8, 16, 32)
@@ -112,7 +112,9 @@ def measured(
 
     What the plot shows is added to ``curves``.
     """
-    setup = Setup(model.path, options.threads or default_threads(model), SLOTS, CONTEXT)
+    setup = Setup(
+        model.path, options.threads or default_threads(model), SLOTS, CONTEXT, options.cache_type
+    )
     print(f"\n{model.title}, {setup.threads} thread{'s' * (setup.threads > 1)}")
     found: dict[str, Any] = {"threads": setup.threads}
     verdicts: list[Verdict] = []
@@ -165,6 +167,7 @@ def parsed() -> argparse.Namespace:
     add("--parts", type=names(PARTS), help=",".join(PARTS))
     add("--levels", type=lambda text: [int(n) for n in text.split(",")], default=list(LEVELS))
     add("--threads", type=int, help="for every peer; by default what ours would take")
+    add("--cache-type", choices=list(CACHE_TYPES), help="of every peer; by default its own choice")
     add("--repeats", type=int, help="3, quick 1")
     add("--requests", type=int, help="of the crowd: 1000, quick 100")
     add("--quick", action="store_true", help="one repetition, answers half as long, a small crowd")
@@ -289,7 +292,7 @@ def rate_verdicts(model: Model, rates: Rates) -> list[Verdict]:
 
 def prefixes(setup: Setup, options: argparse.Namespace) -> dict[str, FirstTokens]:
     with closing(LowLevel(setup)) as counter:
-        texts = [prefix_of(PREFIX, seed, counter.tokens) for seed in range(options.repeats)]
+        texts = [prefix_of(PREFIX, seed, counter.tokens) for seed in range(min(options.repeats, 2))]
     wide = replace(setup, slots=4, context=2048)
     names = [name for name in options.peers if name != "low-level"]
     found = {}
@@ -394,7 +397,7 @@ def plot(curves: Mapping[str, Rates], path: Path) -> None:
     panels[0][0].set_ylabel("decode tokens per second, all callers")
     handles, names = panels[0][0].get_legend_handles_labels()
     labels = [TITLES[name] for name in names]
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 * len(curves), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     print(f"scaling curve: {path}", file=sys.stderr)
