@@ -37,6 +37,7 @@ EXPORTS = {
     "Chunk",
     "Completion",
     "CompletionStream",
+    "EmbeddingResponse",
     "Trace",
     "Usage",
     # settings

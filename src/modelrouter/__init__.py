@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from modelrouter.policies import Rule as Rule
     from modelrouter.response import Chunk as Chunk
     from modelrouter.response import Completion as Completion
+    from modelrouter.response import EmbeddingResponse as EmbeddingResponse
     from modelrouter.response import Usage as Usage
     from modelrouter.router import AsyncRouter as AsyncRouter
     from modelrouter.router import Router as Router
@@ -86,7 +87,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "UnsupportedModalityError",
     ),
     "policies": ("Objective", "Policy", "Rule"),
-    "response": ("Chunk", "Completion", "Usage"),
+    "response": ("Chunk", "Completion", "EmbeddingResponse", "Usage"),
     "router": ("AsyncRouter", "Router"),
     "scoring": ("Scorer",),
     "signals": ("Signals",),

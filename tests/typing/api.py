@@ -21,6 +21,7 @@ from modelrouter import (
     Completion,
     CompletionStream,
     Decision,
+    EmbeddingResponse,
     GenerationSettings,
     ModelCard,
     NoEligibleModelError,
@@ -109,6 +110,7 @@ with Router() as scoped:
 # The same, awaited.
 async def awaited() -> None:
     assert_type(await router.acompletion("hello"), Completion)
+    assert_type(await router.aembedding(["hello"], truncate=True), EmbeddingResponse)
     assert_type(await router.acompletion("hello", stream=True), AsyncCompletionStream)
     async with AsyncRouter(policy="fastest") as asynchronous:
         assert_type(asynchronous, AsyncRouter)
@@ -180,7 +182,12 @@ Router(scorer=scorer, hooks=[hook], backends={"test": backend})
 GenerationSettings(temperature=0.2, seed=UNSET)
 
 
+assert_type(router.embedding("hello", dimensions=64).vectors, list[list[float]])
+assert_type(router.embeddings.create(input=["hello"], model="auto"), EmbeddingResponse)
+
 # What must not pass: an ignore that is not needed is an error under --strict.
+router.embedding("hello", dimension=64)  # type: ignore[call-arg]  # misspelt
+router.embedding(42)  # type: ignore[arg-type]  # no text
 router.completion("hello", temprature=0.2)  # type: ignore[call-overload]  # misspelt
 router.completion("hello", max_tokens="ten")  # type: ignore[call-overload]  # not a number
 router.completion(42)  # type: ignore[call-overload]  # no task
