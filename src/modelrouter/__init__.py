@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import InvalidExamplesError as InvalidExamplesError
     from modelrouter.exceptions import InvalidTaskError as InvalidTaskError
     from modelrouter.exceptions import LocalModelError as LocalModelError
+    from modelrouter.exceptions import LowConfidenceError as LowConfidenceError
     from modelrouter.exceptions import MalformedResponseError as MalformedResponseError
     from modelrouter.exceptions import MissingDependencyError as MissingDependencyError
     from modelrouter.exceptions import ModelFileError as ModelFileError
     from modelrouter.exceptions import ModelRouterError as ModelRouterError
     from modelrouter.exceptions import NoEligibleModelError as NoEligibleModelError
+    from modelrouter.exceptions import QueueFullError as QueueFullError
     from modelrouter.exceptions import RateLimitError as RateLimitError
+    from modelrouter.exceptions import ScorerFileError as ScorerFileError
     from modelrouter.exceptions import ServerError as ServerError
     from modelrouter.exceptions import StreamInterruptedError as StreamInterruptedError
     from modelrouter.exceptions import UnknownModelError as UnknownModelError
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from modelrouter.policies import Rule as Rule
     from modelrouter.response import Chunk as Chunk
     from modelrouter.response import Completion as Completion
+    from modelrouter.response import Confidence as Confidence
     from modelrouter.response import EmbeddingResponse as EmbeddingResponse
     from modelrouter.response import Usage as Usage
     from modelrouter.router import AsyncRouter as AsyncRouter
@@ -75,19 +79,22 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "InvalidExamplesError",
         "InvalidTaskError",
         "LocalModelError",
+        "LowConfidenceError",
         "MalformedResponseError",
         "MissingDependencyError",
         "ModelFileError",
         "ModelRouterError",
         "NoEligibleModelError",
+        "QueueFullError",
         "RateLimitError",
+        "ScorerFileError",
         "ServerError",
         "StreamInterruptedError",
         "UnknownModelError",
         "UnsupportedModalityError",
     ),
     "policies": ("Objective", "Policy", "Rule"),
-    "response": ("Chunk", "Completion", "EmbeddingResponse", "Usage"),
+    "response": ("Chunk", "Completion", "Confidence", "EmbeddingResponse", "Usage"),
     "router": ("AsyncRouter", "Router"),
     "scoring": ("Scorer",),
     "signals": ("Signals",),

@@ -32,6 +32,7 @@ class CallOptions(TypedDict, total=False):
     kind: Kind | None
     metadata: Mapping[str, Any] | None
     timeout: Timeout | float | None
+    confidence_floor: float | None
 
     tools: Iterable[Mapping[str, Any]] | None
     tool_choice: Any

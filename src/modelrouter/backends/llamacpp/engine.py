@@ -136,10 +136,12 @@ class Engine:
     def _follow(self, generation: Generation) -> None:
         """If another is reading the same beginning just now, wait for it; read it but once."""
         prompt, best = generation.prompt, generation.cached
+        usable = whole_grains(len(prompt) - 1)
         for other in self._reading:
-            shared = common(prompt, other.prompt)
-            if not shared == len(prompt) == len(other.prompt):
-                shared = whole_grains(min(shared, len(prompt) - 1))
+            if prompt == other.prompt:
+                shared = len(prompt)
+            else:
+                shared = whole_grains(min(usable, common(prompt, other.prompt))) if usable else 0
             if shared > best and other.leader is None:
                 generation.leader, generation.shared, best = other, shared, shared
 

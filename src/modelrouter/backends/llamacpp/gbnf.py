@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Final
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Unsupported",
     "between",
     "character_class",
+    "fractions",
     "in_string",
     "integers",
     "literal",
@@ -31,6 +33,7 @@ PLAIN: Final = r'[^"\\\x7F\x00-\x1F]'
 _DIGITS: Final = 16
 """The most a number is written with; more are not kept by JSON readers that know doubles only."""
 
+_MOST_PLACES: Final = 6
 _BAD_NAME: Final = re.compile(r"[^a-zA-Z0-9]+")
 _WHITESPACE: Final = r'| " " | "\n" [ \t]{0,20}'
 _HEX: Final = "[0-9a-fA-F]"
@@ -196,6 +199,44 @@ def numbers(least: int | None, most: int | None, above: bool, below: bool) -> st
     return " | ".join(parts)
 
 
+def fractions(least: Decimal | None, most: Decimal | None, above: bool, below: bool) -> str:
+    """A number between two decimal ones, always with two places more than these have.
+
+    Args:
+        least, most, above, below: as for :func:`numbers`.
+
+    Raises:
+        Unsupported: there is none, or a bound has more than six places.
+    """
+    places = max(-int(b.as_tuple().exponent) for b in (least, most) if b is not None)
+    if places > _MOST_PLACES:
+        raise Unsupported(f"{_MOST_PLACES} decimal places are the most")
+    places = max(0, places) + 2
+    bound = 10 ** (_DIGITS - 1)
+    low = -bound if least is None else int(least.scaleb(places)) + above
+    high = bound if most is None else int(most.scaleb(places)) - below
+    if low > high:
+        raise Unsupported(f"no number is between {least} and {most}")
+    parts = []
+    if low < 0:
+        parts.append(f'"-" ({_pointed(max(1, -high), -low, places)})')
+    if high >= 0:
+        parts.append(_pointed(max(0, low), high, places))
+    return " | ".join(parts)
+
+
+def _pointed(low: int, high: int, places: int) -> str:
+    """As :func:`between`, with a point before the last ``places`` digits."""
+    parts = []
+    width = places + 1
+    while low <= high:
+        width = max(width, len(str(low)))
+        end = min(high, 10**width - 1)
+        parts += _same_length(str(low).zfill(width), str(end).zfill(width), places)
+        low = end + 1
+    return " | ".join(parts)
+
+
 def _decimals(low: int, high: int, above: bool, below: bool) -> str:
     # So few that no reader rounds them up to the next whole number.
     fraction, nonzero = '"." [0-9]{1,6}', '"." [0-9]{0,3} [1-9] [0-9]{0,2}'
@@ -221,23 +262,36 @@ def between(low: int, high: int) -> str:
     return " | ".join(parts)
 
 
-def _same_length(low: str, high: str) -> list[str]:
+def _same_length(low: str, high: str, places: int = 0) -> list[str]:
+    """Ways to write a number between two of as many digits, the last ``places`` after a point."""
     rest = len(low) - 1
+
+    def after(first: str, low: str, high: str) -> str:
+        point = '"." ' if rest == places and places else ""
+        return f"{first} {point}({' | '.join(_same_length(low, high, places))})"
+
     if low[0] == high[0]:
-        if not rest:
-            return [f'"{low}"']
-        return [f'"{low[0]}" ({" | ".join(_same_length(low[1:], high[1:]))})']
+        return [after(f'"{low[0]}"', low[1:], high[1:]) if rest else f'"{low}"']
     first, last = int(low[0]), int(high[0])
     parts = []
     if rest and low[1:] != "0" * rest:
-        parts.append(f'"{first}" ({" | ".join(_same_length(low[1:], "9" * rest))})')
+        parts.append(after(f'"{first}"', low[1:], "9" * rest))
         first += 1
     cut = rest and high[1:] != "9" * rest
     if first <= last - bool(cut):
-        parts.append(f"[{first}-{last - bool(cut)}]" + (f" [0-9]{{{rest}}}" if rest else ""))
+        parts.append(f"[{first}-{last - bool(cut)}]{_any_digits(rest, places)}")
     if cut:
-        parts.append(f'"{last}" ({" | ".join(_same_length("0" * rest, high[1:]))})')
+        parts.append(after(f'"{last}"', "0" * rest, high[1:]))
     return parts
+
+
+def _any_digits(count: int, places: int) -> str:
+    if not count:
+        return ""
+    if not places or count < places:
+        return f" [0-9]{{{count}}}"
+    whole = f" [0-9]{{{count - places}}}" if count > places else ""
+    return f'{whole} "." [0-9]{{{places}}}'
 
 
 def _escaped(character: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ from modelrouter.backends.llamacpp.gbnf import (
     Rules,
     Unsupported,
     character_class,
+    fractions,
     in_string,
     integers,
     literal,
@@ -364,11 +366,11 @@ class _Compiler:
             low = None if least is None else math.floor(least) + 1 if above else math.ceil(least)
             high = None if most is None else math.ceil(most) - 1 if below else math.floor(most)
             return self._supported(keyword, path, lambda: integers(low, high))
-        for word, bound in (("minimum", least), ("maximum", most)):
-            if bound is not None and not float(bound).is_integer():
-                raise SchemaError(
-                    _word(node, word), path, f"{bound} is not whole, and a grammar compares digits"
-                )
+        exact = tuple(None if b is None else Decimal(str(b)) for b in (least, most))
+        if any(b is not None and b != b.to_integral_value() for b in exact):
+            return self._supported(
+                keyword, path, lambda: fractions(exact[0], exact[1], above, below)
+            )
         low, high = (None if b is None else int(b) for b in (least, most))
         return self._supported(keyword, path, lambda: numbers(low, high, above, below))
 
@@ -500,11 +502,6 @@ def _bound(
     if with_ is None or without is None:
         return (with_, False) if without is None else (without, True)
     return tighter(with_, without), tighter(with_, without) == without
-
-
-def _word(node: Schema, plain: str) -> str:
-    exclusive = f"exclusive{plain.capitalize()}"
-    return exclusive if exclusive in node and plain not in node else plain
 
 
 def _list(value: Any, keyword: str, path: str) -> list[Any]:

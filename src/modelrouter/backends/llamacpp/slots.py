@@ -99,8 +99,8 @@ class Slots:
         """
         target = next(slot for slot in self._slots if not slot.busy)
         usable = whole_grains(len(prompt) - 1)
-        best, reused = target, whole_grains(min(usable, common(target.known, prompt)))
-        for slot in self._slots:
+        best, reused = target, 0
+        for slot in (target, *self._slots) if usable else ():
             shared = whole_grains(min(usable, common(slot.known, prompt)))
             if shared > reused:
                 best, reused = slot, shared

@@ -61,13 +61,14 @@ class Surveyor:
         best = scores.argmax(axis=1)
         top = scores[np.arange(len(scores)), best]
         np.subtract(scores, top[:, None], out=below)
-        # Where a token is impossible its score is -inf; 0 times that would be nan.
-        np.maximum(below, np.float32(-1e4), out=below)
         np.exp(below, out=shares)
         total = shares.sum(axis=1)
+        weighted = np.einsum("ij,ij->i", shares, below)
+        if not np.isfinite(weighted).all():
+            # Where a token is impossible its score is -inf, and 0 times that is nan.
+            weighted = np.einsum("ij,ij->i", shares, np.maximum(below, np.float32(-1e4)))
         logs = np.log(total)
-        entropy = logs - np.einsum("ij,ij->i", shares, below) / total
-        return best.tolist(), (top + logs).tolist(), entropy.tolist()
+        return best.tolist(), (top + logs).tolist(), (logs - weighted / total).tolist()
 
     def _rooms(self, shape: tuple[int, ...]) -> tuple[Scores, Scores]:
         import numpy as np
