@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from modelrouter.backends.llamacpp.gbnf import Rules, between, integers, numbers
+from modelrouter.backends.llamacpp.gbnf import Rules, between, fractions, integers, numbers
 from modelrouter.backends.llamacpp.grammar import grammar_of
 from modelrouter.backends.llamacpp.native import Model, NativeError, NativeGrammar, log
 from modelrouter.exceptions import BadRequestError
@@ -167,8 +167,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("minProperties", {"type": "object", "minProperties": 1}, "#"),
     ("maxProperties", {"type": "object", "maxProperties": 1}, "#"),
     ("unevaluatedItems", {"type": "array", "unevaluatedItems": {"type": "string"}}, "#"),
-    ("minimum", {"type": "number", "minimum": 0.5}, "#"),
-    ("exclusiveMaximum", {"type": "number", "exclusiveMaximum": 0.5}, "#"),
+    ("minimum", {"type": "number", "minimum": 0.123456789}, "#"),
+    ("minimum", {"type": "number", "minimum": 0.5, "maximum": 0.25}, "#"),
     ("minimum", {"type": "integer", "minimum": 5, "maximum": 4}, "#"),
     ("minLength", {"type": "string", "minLength": 5, "maxLength": 4}, "#"),
     ("maxLength", {"type": "string", "maxLength": 5_000}, "#"),
@@ -368,6 +368,46 @@ def test_a_decimal_number_is_allowed_exactly_within_its_bounds(
             number < high if below else number <= high
         )
         assert accepted(model, grammar, text) is inside, text
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    bounds=st.tuples(st.decimals(-12, 120, places=2), st.decimals(-12, 120, places=2)).map(sorted),
+    above=st.booleans(),
+    below=st.booleans(),
+    value=st.decimals(-13, 121, places=4),
+)
+def test_a_number_is_allowed_exactly_within_decimal_bounds(
+    model: Model, bounds: list[Any], above: bool, below: bool, value: Any
+) -> None:
+    low, high = bounds
+    if low == high and (above or below):
+        return
+    grammar = Rules().text(fractions(low, high, above, below))
+    step = type(value)("0.0001")
+    for number in (value, low, high, low - step, low + step, high - step, high + step):
+        text = f"{number:.4f}"
+        if text.startswith("-0") and not float(text):
+            continue
+        inside = (low < number if above else low <= number) and (
+            number < high if below else number <= high
+        )
+        assert accepted(model, grammar, text) is inside, (text, grammar)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "number", "minimum": 0.5},
+        {"type": "number", "exclusiveMaximum": -0.25},
+        {"type": "number", "minimum": 0.1, "maximum": 0.9},
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 0.05},
+        {"type": "number", "minimum": 1e-05, "maximum": 1},
+        {"type": "integer", "minimum": 0.5, "maximum": 3.5},
+    ],
+)
+def test_decimal_bounds_hold(model: Model, schema: Any) -> None:
+    check(model, schema, range(25))
 
 
 def test_digits_between_two_numbers_have_no_leading_zero() -> None:
