@@ -5,19 +5,17 @@
 #
 # The source is the one inside the sdist of the llama-cpp-python that is installed, and the server is
 # linked to that installation's own libllama and libggml: same version, same flags, same kernels.
-# About 80 files are compiled: some 10 minutes on one core. PYTHON names another interpreter.
+# About 80 files are compiled: some 5 minutes on one core. PYTHON names another interpreter.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 PYTHON=${PYTHON:-$here/../.venv/bin/python}
 JOBS=${1:-1}
 
-ask() { "$PYTHON" -c "$1"; }
-version=$(ask 'from importlib.metadata import version; print(version("llama-cpp-python"))')
-libraries=$(ask 'from importlib.util import find_spec as f; import pathlib as p
-print(p.Path(f("llama_cpp").origin).parent / "lib")')
-cache=$(ask 'import sys; sys.path.insert(0, sys.argv[1] if len(sys.argv) > 1 else "'"$here"'")
-import _models; print(_models.cache_dir())')
+version=$("$PYTHON" -c 'from importlib.metadata import version as v; print(v("llama-cpp-python"))')
+libraries=$("$PYTHON" -c 'from importlib.util import find_spec; from pathlib import Path
+print(Path(find_spec("llama_cpp").origin).parent / "lib")')
+cache=$(cd "$here" && "$PYTHON" -c 'import _models; print(_models.cache_dir())')
 work=$cache/llama-server-$version
 server=$work/build/bin/llama-server
 sdist=$work/llama_cpp_python-$version
