@@ -2,7 +2,7 @@
 
 from modelrouter.evaluation.estimate import Estimate
 from modelrouter.evaluation.measure import evaluate, measure
-from modelrouter.evaluation.outcomes import Outcomes, collect
+from modelrouter.evaluation.outcomes import Outcomes, cards_for, collect
 from modelrouter.evaluation.report import Report
 
-__all__ = ["Estimate", "Outcomes", "Report", "collect", "evaluate", "measure"]
+__all__ = ["Estimate", "Outcomes", "Report", "cards_for", "collect", "evaluate", "measure"]

@@ -64,7 +64,8 @@ def evaluate(
     outcomes = collect(examples, scorer, catalog=catalog, prices=prices, progress=progress)
     name = type(scorer).__name__
     warnings = []
-    if getattr(scorer, "data_hash", None) == data_hash(examples):
+    about = getattr(scorer, "about", None) or {}
+    if about.get("data_sha256") == data_hash(examples):
         warnings.append(
             "The scorer was fitted on these very rows: the figures flatter it. Hold some back."
         )

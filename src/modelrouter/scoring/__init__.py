@@ -3,6 +3,7 @@
 from modelrouter.scoring.base import Prospect, Scorer, Situation, assess
 from modelrouter.scoring.examples import Example, read_jsonl
 from modelrouter.scoring.heuristic import HeuristicScorer
+from modelrouter.scoring.thresholds import Threshold, threshold
 
 __all__ = [
     "Example",
@@ -10,6 +11,8 @@ __all__ = [
     "Prospect",
     "Scorer",
     "Situation",
+    "Threshold",
     "assess",
     "read_jsonl",
+    "threshold",
 ]
