@@ -14,6 +14,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+import psutil
 import pytest
 
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
@@ -416,6 +417,17 @@ def test_there_are_as_many_slots_as_the_memory_bound_allows(made, models):
     assert backend.figures(models.endless).slots == 1
 
 
+def test_a_text_that_no_memory_is_left_for_is_refused_before_it_is_asked_for(trusting, tmp_path):
+    """Linux would hand the memory out, and end the process when it is written to."""
+    long = 40_000_000_000 // (2 * 2 * 64 * 2)
+    path = make_tiny_gguf(tmp_path / "long.gguf", context_length=long)
+    card = ModelCard.local(path, context_window=long)
+    with pytest.raises(LocalModelError, match=r"40\.\d+ GB.*are free.*context_per_slot") as caught:
+        trusting.complete(ask(card, "?", max_tokens=long - 100))
+    assert caught.value.model == card.name
+    assert trusting.complete(ask(card, "?", max_tokens=1)).usage.completion_tokens == 1
+
+
 def test_unloading_frees_the_model_and_the_next_call_loads_it_again(made, models):
     backend = made()
     assert backend.complete(ask(models.chain, "w")).text == "xyz"
@@ -506,7 +518,6 @@ def test_a_crowd_of_mixed_requests_with_cancellations_all_end(made, quantized):
 
 
 def test_memory_does_not_grow_with_the_number_of_requests(made, models):
-    psutil = pytest.importorskip("psutil")
     backend, process = made(), psutil.Process()
 
     def some(count: int) -> None:

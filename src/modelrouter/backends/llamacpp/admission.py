@@ -17,7 +17,6 @@ from modelrouter.backends.llamacpp.tools import (
     ToolChoice,
     chosen_tools,
     form_of,
-    prepared,
 )
 from modelrouter.exceptions import BadRequestError
 
@@ -41,9 +40,7 @@ def admit(job: Job, loaded: Loaded, window: int, max_tokens: int) -> list[Genera
     template = prompts.template(job.chat_template)
     form = form_of(template.source)
     choice = chosen_tools(job.tools, job.tool_choice, job.name)
-    prompt = prompts.write(
-        prepared(job.messages, form), job.name, tools=choice.offered, override=job.chat_template
-    )
+    prompt = prompts.write(job.messages, job.name, tools=choice.offered, override=job.chat_template)
     window = min(window, job.window, model.trained_window or job.window)
     limit = _limit(job, len(prompt), window, max_tokens)
     shown = prompts.markers(job.chat_template) if choice.offered else {}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from modelrouter.backends.llamacpp.native import Context, Model, NativeError, library
+from modelrouter.backends.llamacpp.memory import available_bytes, gigabytes
+from modelrouter.backends.llamacpp.native import Context, Model, NativeError, NoTextError, library
 from modelrouter.backends.llamacpp.prompt import PromptWriter
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
 from modelrouter.backends.llamacpp.trial import try_out
@@ -18,6 +19,7 @@ __all__ = ["SMALLEST_CONTEXT", "Loaded", "load"]
 
 SMALLEST_CONTEXT: Final = 2_048
 """Tokens; of a slot whose size the settings leave open."""
+_MOST_CACHE: Final = 1 << 30
 _SMALL_HEAD: Final = 32
 """Numbers; also the block that ``q8_0`` rounds together."""
 
@@ -47,9 +49,24 @@ class Loaded:
             size = min(2 * size, window)
         kind = settings.cache_type or ("q8_0" if self.model.head_size == _SMALL_HEAD else "f16")
         bytes_a_slot = max(1, _padded(size) * self.model.bytes_a_token(kind))
-        slots = max(1, min(settings.slots, settings.cache_bytes // bytes_a_slot))
+        free = available_bytes()
+        if bytes_a_slot > free:
+            raise LocalModelError(
+                f"{name} takes {gigabytes(bytes_a_slot)} of memory for a text of {size:,} tokens, "
+                f"and {gigabytes(free)} are free.",
+                model=name,
+                hint="Shorten the prompt or max_tokens, or set LlamaCppSettings.context_per_slot.",
+            )
+        bound = settings.cache_bytes or min(_MOST_CACHE, free // 4)
+        slots = max(1, min(settings.slots, bound // bytes_a_slot))
         try:
             return Context(self.model, slots, size, settings.n_batch, self.n_threads, kind)
+        except NoTextError as exc:
+            raise LocalModelError(
+                f"{name} is an encoder, which makes vectors and no text.",
+                model=name,
+                hint="Ask router.embedding() for them.",
+            ) from exc
         except NativeError as exc:
             raise LocalModelError(
                 f"{name} cannot hold {tokens:,} tokens: {exc}.",
@@ -72,12 +89,18 @@ def load(path: Path, settings: LlamaCppSettings, go_on: Callable[[], bool]) -> L
 
     Raises:
         ModelFileError: missing, truncated, no GGUF, or one that llama.cpp refuses.
-        LocalModelError: llama.cpp is not there, or the model cannot be talked to.
+        LocalModelError: llama.cpp is not there, or the model does not fit into memory.
     """
     try:
         header = check(path)
     except ValueError as exc:  # a path that no file can have
         raise ModelFileError(f"{str(path)!r} is no path: {exc}.", hint="Check the path.") from exc
+    free = available_bytes()
+    if header.file_size > free:
+        raise LocalModelError(
+            f"{path} has {gigabytes(header.file_size)}, and {gigabytes(free)} of memory are free.",
+            hint="Use a smaller quantization, or unload another model.",
+        )
     n_threads = settings.threads_for(header.file_size)
     if settings.trial:
         try_out(path, n_threads, settings.cache_dir, go_on)

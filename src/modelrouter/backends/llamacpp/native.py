@@ -36,6 +36,7 @@ __all__ = [
     "Model",
     "NativeError",
     "NativeGrammar",
+    "NoTextError",
     "Switch",
     "log",
 ]
@@ -55,6 +56,10 @@ _CACHE_TYPES: Final[dict[CacheType, tuple[int, float]]] = {"f16": (1, 2.0), "q8_
 
 class NativeError(Exception):
     """llama.cpp returned an error; the message has what it logged."""
+
+
+class NoTextError(NativeError):
+    """The model is an encoder, which makes vectors and no text."""
 
 
 class DecodingAborted(Exception):
@@ -380,7 +385,7 @@ class Context:
         _freed_with(self, c.llama_free, pointer, model)
         self._memory = c.llama_get_memory(pointer)
         if not self._memory:
-            raise NativeError("it is an encoder, which makes vectors and no text")
+            raise NoTextError
         # The arrays of a llama_batch, in numpy's memory so that they are filled at once.
         room = self.n_batch
         self._tokens, self._positions, self._sequences = np.zeros((3, room), np.int32)

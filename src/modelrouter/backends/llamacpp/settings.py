@@ -16,8 +16,8 @@ __all__ = ["LlamaCppSettings"]
 
 _BYTES_A_THREAD: Final = 32_000_000
 _MOST_SLOTS: Final = 256
-_OPTIONAL: Final = ("n_threads", "context_per_slot")
-_WHOLE: Final = (*_OPTIONAL, "slots", "cache_bytes", "max_queue", "n_batch", "max_tokens")
+_OPTIONAL: Final = ("n_threads", "context_per_slot", "cache_bytes")
+_WHOLE: Final = (*_OPTIONAL, "slots", "max_queue", "n_batch", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class LlamaCppSettings:
             2,048 at first, and more, up to the model's window, once a request needs it; there
             may then be fewer slots.
         cache_bytes: what the memory of all slots may take; there are fewer of them if it does not
-            suffice. One slot is always made.
+            suffice, but always one. By default a quarter of what is free, at most 1 GiB.
         cache_type: how keys and values are kept: ``f16``, or ``q8_0``, which rounds them to eight
             bits and takes half the memory. By default ``q8_0`` for models whose attention heads
             have 32 numbers, where it is up to twice as fast, else ``f16``.
@@ -63,7 +63,7 @@ class LlamaCppSettings:
     n_threads: int | None = None
     slots: int = 16
     context_per_slot: int | None = None
-    cache_bytes: int = 1 << 30
+    cache_bytes: int | None = None
     cache_type: CacheType | None = None
     max_queue: int = 1_024
     n_batch: int = 512
