@@ -9,7 +9,7 @@ from typing import Any, Final, TypedDict
 
 from modelrouter.config import UNSET, GenerationSettings, Timeout
 from modelrouter.exceptions import ConfigurationError, InvalidTaskError
-from modelrouter.policies import Policy
+from modelrouter.policies import PolicyLike
 from modelrouter.task import Kind
 
 __all__ = [
@@ -28,7 +28,7 @@ class CallOptions(TypedDict, total=False):
     meanings. What only one provider knows goes into ``extra_body``.
     """
 
-    policy: Policy | str | None
+    policy: PolicyLike | None
     kind: Kind | None
     metadata: Mapping[str, Any] | None
     timeout: Timeout | float | None
@@ -63,7 +63,7 @@ class EmbeddingOptions(TypedDict, total=False):
     window, where it would be refused otherwise) are the router's own; the rest is OpenAI's.
     """
 
-    policy: Policy | str | None
+    policy: PolicyLike | None
     timeout: Timeout | float | None
     truncate: bool
 

@@ -34,7 +34,7 @@ from modelrouter.options import (
     checked_texts,
     generation_settings,
 )
-from modelrouter.policies import Policy
+from modelrouter.policies import Policy, PolicyLike
 from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage
 from modelrouter.scoring import HeuristicScorer, Prospect, Scorer, Situation, assess
 from modelrouter.signals import Signals, Tokenizer, read
@@ -62,7 +62,7 @@ class _Parts:
         self,
         models: Iterable[ModelCard | str | Path] | None = None,
         *,
-        policy: Policy | str | None = None,
+        policy: PolicyLike | None = None,
         catalog: Catalog | None = None,
         scorer: Scorer | None = None,
         backends: Mapping[str, Backend] | None = None,
@@ -112,7 +112,7 @@ class _Parts:
         *,
         messages: Sequence[Any] | None = None,
         model: str = AUTO,
-        policy: Policy | str | None = None,
+        policy: PolicyLike | None = None,
         tools: Iterable[Mapping[str, Any]] | None = None,
         tool_choice: Any = None,
         response_format: Any = None,
@@ -146,13 +146,13 @@ class _Parts:
         task: TaskLike,
         *,
         model: str = AUTO,
-        policy: Policy | str | None = None,
+        policy: PolicyLike | None = None,
         **fields: Any,
     ) -> Decision:
         """As :meth:`route`, but a decision without an eligible model is returned, not raised."""
         return self._decide(Task.of(task, **fields), model, policy)
 
-    def _decide(self, task: Task, model: str, policy: Policy | str | None) -> Decision:
+    def _decide(self, task: Task, model: str, policy: PolicyLike | None) -> Decision:
         chosen_policy = self.policy if policy is None else self._checked(Policy.of(policy))
         cards = self.catalog if model == AUTO else (self.catalog.get(model),)
         signals = self._signals(task, self._tokenizer())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 from pydantic import AfterValidator, Field
 
@@ -20,7 +20,7 @@ from modelrouter.scoring.thresholds import Threshold
 from modelrouter.signals.base import Signals
 from modelrouter.task import Task
 
-__all__ = ["Policy"]
+__all__ = ["Policy", "PolicyLike"]
 
 _CHOSEN: Final = Reason("chosen", "highest utility among those that may do it")
 _FALLBACK: Final = Reason("fallback", "asked if those before it fail")
@@ -89,7 +89,7 @@ class Policy(Configured):
         return cls.preset("private", **{**changes, "location": "local"})
 
     @classmethod
-    def of(cls, policy: Policy | Threshold | str | None) -> Policy:
+    def of(cls, policy: PolicyLike | None) -> Policy:
         """A policy, a threshold, a preset's name, or ``None`` for balanced."""
         if isinstance(policy, Policy):
             return policy
@@ -229,6 +229,10 @@ class Policy(Configured):
                 "{:.2f} s is above the policy's {:.2f} s",
                 (prospect.latency_s, self.max_latency_s),
             )
+
+
+PolicyLike: TypeAlias = Policy | Threshold | str
+"""A policy, a threshold (what a good answer is worth), or a preset's name."""
 
 
 def _standing(obstacles: tuple[Reason, ...]) -> int:
