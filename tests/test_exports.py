@@ -30,6 +30,7 @@ EXPORTS = {
     # decisions
     "Candidate",
     "Decision",
+    "Difficulty",
     "Reason",
     # replies
     "AsyncCompletionStream",

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from modelrouter.response import Usage as Usage
     from modelrouter.router import AsyncRouter as AsyncRouter
     from modelrouter.router import Router as Router
+    from modelrouter.scoring import Difficulty as Difficulty
     from modelrouter.scoring import Scorer as Scorer
     from modelrouter.signals import Signals as Signals
     from modelrouter.streaming import AsyncCompletionStream as AsyncCompletionStream
@@ -96,7 +97,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "policies": ("Objective", "Policy", "Rule"),
     "response": ("Chunk", "Completion", "Confidence", "EmbeddingResponse", "Usage"),
     "router": ("AsyncRouter", "Router"),
-    "scoring": ("Scorer",),
+    "scoring": ("Difficulty", "Scorer"),
     "signals": ("Signals",),
     "streaming": ("AsyncCompletionStream", "CompletionStream"),
     "task": ("Task",),

@@ -160,7 +160,7 @@ class _Parts:
         return chosen_policy.decide(situation)
 
     def _signals(self, task: Task, tokenizer: Tokenizer | None) -> Signals:
-        return read(task, complexity=self.scorer.complexity, tokenizer=tokenizer)
+        return read(task, difficulty=self.scorer.read, tokenizer=tokenizer)
 
     def _tokenizer(self) -> Tokenizer | None:
         """The exact token counter of a local model that is loaded already, if any."""

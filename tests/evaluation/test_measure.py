@@ -13,7 +13,7 @@ from modelrouter import InvalidExamplesError, ModelCard, Signals, Task
 from modelrouter.catalog import Price
 from modelrouter.evaluation import Outcomes, collect, evaluate, measure
 from modelrouter.evaluation.outcomes import cards_for
-from modelrouter.scoring import Example, HeuristicScorer
+from modelrouter.scoring import Difficulty, Example
 from modelrouter.task import Kind
 from modelrouter.testing import example_card
 
@@ -155,11 +155,8 @@ class Fixed:
     def __init__(self, **rates: float) -> None:
         self.rates = rates
 
-    def read(self, text: str, kind: Kind) -> Any:
-        return HeuristicScorer().read(text, kind)  # type: ignore[attr-defined]
-
-    def complexity(self, text: str, kind: Kind) -> float:
-        return 0.5
+    def read(self, text: str, kind: Kind) -> Difficulty:
+        return Difficulty(0.5)
 
     def p_quality(self, card: ModelCard, task: Task, signals: Signals) -> float:
         return self.rates[card.name]

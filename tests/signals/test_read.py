@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelrouter.signals import read
+from modelrouter.signals import Difficulty, read
 from modelrouter.task import Kind, Task
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {}}}
@@ -53,14 +53,15 @@ def test_needs_follow_from_the_tasks_shape() -> None:
     assert "long_context" in read(Task.of("Summarize this: " + "many words " * 9_000)).needs
 
 
-def test_a_learned_estimator_takes_the_heuristics_place() -> None:
+def test_a_scorers_reading_takes_the_heuristics_place() -> None:
     seen: list[tuple[str, Kind]] = []
 
-    def learned(text: str, kind: Kind) -> float:
+    def learned(text: str, kind: Kind) -> Difficulty:
         seen.append((text, kind))
-        return 0.42
+        return Difficulty(0.42, skills=(1.5, -2.0))
 
-    assert read(Task.of("Draw a cat."), complexity=learned).complexity == 0.42
+    signals = read(Task.of("Draw a cat."), difficulty=learned)
+    assert (signals.complexity, signals.difficulty) == (0.42, (1.5, -2.0))
     assert seen == [("Draw a cat.", "image_generation")]
 
 

@@ -21,6 +21,7 @@ from modelrouter import (
     Completion,
     CompletionStream,
     Decision,
+    Difficulty,
     EmbeddingResponse,
     GenerationSettings,
     ModelCard,
@@ -41,6 +42,7 @@ from modelrouter import (
     Usage,
 )
 from modelrouter.backends.base import Backend
+from modelrouter.task import Kind
 from modelrouter.testing import EchoBackend, FunctionBackend, example_card
 from modelrouter.trace import TraceHook
 
@@ -164,8 +166,8 @@ def handled() -> None:
 
 # What users write themselves fulfils the protocols.
 class LengthScorer:
-    def complexity(self, text: str, kind: str) -> float:
-        return min(1.0, len(text) / 1000)
+    def read(self, text: str, kind: Kind) -> Difficulty:
+        return Difficulty(min(1.0, len(text) / 1000))
 
     def p_quality(self, card: ModelCard, task: Task, signals: Signals) -> float:
         return 1.0 - signals.complexity

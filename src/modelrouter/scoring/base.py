@@ -22,8 +22,8 @@ not knowing never looks cheap."""
 class Scorer(Protocol):
     """Predicts how well models would do a task, from its text and signals alone."""
 
-    def complexity(self, text: str, kind: Kind) -> float:
-        """0 to 1: the chance that a small (7B-class) model fails."""
+    def read(self, text: str, kind: Kind) -> Difficulty:
+        """The difficulty of the last user turn; :meth:`p_quality` finds it in the signals."""
         ...
 
     def p_quality(self, card: ModelCard, task: Task, signals: Signals) -> float:

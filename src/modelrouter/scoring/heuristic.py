@@ -11,8 +11,8 @@ import math
 from typing import Final
 
 from modelrouter.catalog.card import ModelCard
-from modelrouter.signals import estimate_complexity
-from modelrouter.signals.base import Signals
+from modelrouter.signals import estimate_difficulty
+from modelrouter.signals.base import Difficulty, Signals
 from modelrouter.task import Kind, Task
 
 __all__ = ["HeuristicScorer"]
@@ -25,9 +25,9 @@ _EDGE: Final = 1e-3
 class HeuristicScorer:
     """Strength by kind, bent by complexity; fulfils :class:`~modelrouter.scoring.base.Scorer`."""
 
-    def complexity(self, text: str, kind: Kind) -> float:
+    def read(self, text: str, kind: Kind) -> Difficulty:
         """See :func:`modelrouter.signals.complexity.estimate_complexity`."""
-        return estimate_complexity(text, kind)
+        return estimate_difficulty(text, kind)
 
     def p_quality(self, card: ModelCard, task: Task, signals: Signals) -> float:
         """0 to 1; 0 outside the card's scope.

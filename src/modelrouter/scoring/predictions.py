@@ -72,7 +72,7 @@ def tables(
     quality: list[list[float]] = []
     costs: list[list[float]] = []
     for task in tasks:
-        signals = reading.read(task, complexity=scorer.complexity)
+        signals = reading.read(task, difficulty=scorer.read)
         tokens = (signals.prompt_tokens, signals.output_tokens)
         quality.append([scorer.p_quality(card, task, signals) for card in cards])
         costs.append([expected_cost_usd(card, *tokens) for card in cards])

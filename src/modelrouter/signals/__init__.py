@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from modelrouter.signals.base import (
     LONG_CONTEXT_TOKENS,
-    ComplexityEstimator,
+    Difficulty,
+    DifficultyReader,
     Need,
     Signals,
     Tokenizer,
 )
-from modelrouter.signals.complexity import estimate_complexity
+from modelrouter.signals.complexity import estimate_complexity, estimate_difficulty
 from modelrouter.signals.context import count, estimate_tokens
 from modelrouter.signals.kind import detect_kind
 from modelrouter.signals.language import detect_language
@@ -17,13 +18,15 @@ from modelrouter.signals.privacy import find_pii
 from modelrouter.task import Task
 
 __all__ = [
-    "ComplexityEstimator",
+    "Difficulty",
+    "DifficultyReader",
     "Need",
     "Signals",
     "Tokenizer",
     "detect_kind",
     "detect_language",
     "estimate_complexity",
+    "estimate_difficulty",
     "estimate_tokens",
     "find_pii",
     "read",
@@ -33,22 +36,24 @@ __all__ = [
 def read(
     task: Task,
     *,
-    complexity: ComplexityEstimator = estimate_complexity,
+    difficulty: DifficultyReader = estimate_difficulty,
     tokenizer: Tokenizer | None = None,
 ) -> Signals:
     """Read a task's signals: pure arithmetic on its text, no I/O.
 
-    Kind, complexity and language are the last user turn's; context and personal data the whole
-    conversation's. ``tokenizer`` counts exactly where one is at hand.
+    Kind, difficulty and language are the last user turn's; context and personal data the whole
+    conversation's. ``difficulty`` is a scorer's ``read``; ``tokenizer`` counts exactly where one is
+    at hand.
     """
     kind, confidence = detect_kind(task)
     text = task.text
     context = count(task, kind, tokenizer)
+    complexity, skills = difficulty(text, kind)
     whole = text if len(task.messages) == 1 else "\n".join(m.text for m in task.messages)
     return Signals(
         kind=kind,
         kind_confidence=confidence,
-        complexity=complexity(text, kind),
+        complexity=complexity,
         prompt_tokens=context.prompt,
         output_tokens=context.output,
         token_error=context.error,
@@ -58,6 +63,7 @@ def read(
         characters=len(whole),
         user_turns=task.user_turns,
         system_tokens=context.system,
+        difficulty=skills,
     )
 
 

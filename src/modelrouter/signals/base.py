@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from modelrouter.task import Kind
 
-__all__ = ["ComplexityEstimator", "Difficulty", "Need", "Signals", "Tokenizer"]
+__all__ = ["Difficulty", "DifficultyReader", "Need", "Signals", "Tokenizer"]
 
 Need: TypeAlias = Literal["vision", "tools", "json_schema", "long_context"]
 
@@ -76,5 +76,5 @@ class Signals:
         return bool(self.pii)
 
 
-ComplexityEstimator: TypeAlias = Callable[[str, Kind], float]
-"""Text and kind of the last user turn -> complexity, 0 to 1. A learned scorer fills this."""
+DifficultyReader: TypeAlias = Callable[[str, Kind], Difficulty]
+"""Reads the difficulty of the last user turn from its text and kind; a scorer's ``read``."""

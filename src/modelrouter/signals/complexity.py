@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from modelrouter.signals.base import Difficulty
 from modelrouter.task import Kind
 
-__all__ = ["estimate_complexity"]
+__all__ = ["estimate_complexity", "estimate_difficulty"]
 
 _HEAD: Final = 1_200
 _TAIL: Final = 600
@@ -62,6 +63,11 @@ _ITEM: Final = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])[ \t]", re.MULTILINE)
 _NUMBER: Final = re.compile(r"\d+")
 _FENCE: Final = "```"
 _SIMPLE: Final[frozenset[Kind]] = frozenset({"grammar", "completion", "chat", "embedding"})
+
+
+def estimate_difficulty(text: str, kind: Kind) -> Difficulty:
+    """:func:`estimate_complexity`, and no skills: wording tells none apart."""
+    return Difficulty(estimate_complexity(text, kind))
 
 
 def estimate_complexity(text: str, kind: Kind) -> float:
