@@ -79,6 +79,41 @@ def test_thirty_two_threads_may_call_at_once(router):
     assert set(replies) == {FIXED}
 
 
+def test_a_local_reply_says_how_sure_the_model_was(router, hosted):
+    whole = router.completion(GRAMMAR)
+    assert 0.5 < whole.confidence.probability < 1
+    assert whole.confidence.min_logprob <= whole.confidence.mean_logprob < 0
+    with router.completion(GRAMMAR, stream=True, logprobs=True) as stream:
+        list(stream)
+    assert stream.completion.confidence == whole.confidence
+    told = stream.completion.choices[0].logprobs["content"]
+    assert "".join(entry["token"] for entry in told) == FIXED
+    assert router.completion(PROOF, max_tokens=5).confidence is None
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_answer_the_local_model_is_not_sure_of_is_asked_of_the_next(streaming):
+    with ScriptedServer() as server:
+        server.script(reply("a surer answer"))
+        card = ModelCard.hosted("openai/gpt-4o", api_base=server.base_url, api_key="sk-none")
+        with Router([card], policy=Policy.cheapest()) as router:
+            task = "Complete the sentence: My favorite food is"
+            sure = router.completion(GRAMMAR, confidence_floor=0.2)
+            if streaming:
+                with router.completion(GRAMMAR, stream=True, confidence_floor=0.2) as stream:
+                    assert "".join(chunk.text for chunk in stream) == FIXED
+            unsure = router.completion(task, confidence_floor=0.95)
+        body = server.requests[-1].body
+    assert sure.model == "modelrouter/tiny-editor"
+    assert unsure.text == "a surer answer"
+    first, second = unsure.trace.attempts
+    assert (first.model, first.outcome, second.outcome) == (
+        "modelrouter/tiny-editor", "failed", "answered",
+    )  # fmt: skip
+    assert "LowConfidenceError" in first.error
+    assert "confidence_floor" not in body
+
+
 def test_context_is_counted_exactly_once_the_local_model_is_loaded(router):
     router.completion(GRAMMAR)
     assert router.route(GRAMMAR).signals.token_error == 0.0

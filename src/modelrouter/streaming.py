@@ -222,12 +222,16 @@ def assemble_choices(chunks: Sequence[Chunk]) -> list[Choice]:
     """The whole answers that a stream's chunks add up to."""
     texts: dict[int, list[str]] = {}
     calls: dict[int, dict[int, ToolCallDelta]] = {}
-    reasons: dict[int, Any] = {}
+    logprobs: dict[int, list[Any]] = {}
+    lasts: dict[int, ChunkChoice] = {}
     for piece in (choice for chunk in chunks for choice in chunk.choices):
         texts.setdefault(piece.index, []).append(piece.delta.content or "")
         for delta in piece.delta.tool_calls or ():
             _add_call(calls.setdefault(piece.index, {}), delta)
-        reasons[piece.index] = piece.finish_reason or reasons.get(piece.index)
+        if isinstance(piece.logprobs, dict):
+            logprobs.setdefault(piece.index, []).extend(piece.logprobs.get("content") or ())
+        if piece.finish_reason is not None or piece.index not in lasts:
+            lasts[piece.index] = piece
     return [
         Choice(
             index=index,
@@ -235,7 +239,9 @@ def assemble_choices(chunks: Sequence[Chunk]) -> list[Choice]:
                 content="".join(parts) or None,
                 tool_calls=[_call(c) for c in calls.get(index, {}).values()] or None,
             ),
-            finish_reason=reasons[index] or "stop",
+            finish_reason=lasts[index].finish_reason or "stop",
+            logprobs={"content": logprobs[index]} if index in logprobs else None,
+            confidence=lasts[index].confidence,
         )
         for index, parts in sorted(texts.items())
     ]
