@@ -14,6 +14,7 @@ from modelrouter.catalog import Price
 from modelrouter.evaluation import Outcomes, collect, evaluate, measure
 from modelrouter.evaluation.outcomes import cards_for
 from modelrouter.scoring import Difficulty, Example
+from modelrouter.scoring.examples import data_hash
 from modelrouter.task import Kind
 from modelrouter.testing import example_card
 
@@ -152,7 +153,8 @@ def test_plain_data_is_json_without_nan() -> None:
 class Fixed:
     """A scorer that knows each model's rate and nothing of the task."""
 
-    def __init__(self, **rates: float) -> None:
+    def __init__(self, about: dict[str, str] | None = None, **rates: float) -> None:
+        self.about = about or {}
         self.rates = rates
 
     def read(self, text: str, kind: Kind) -> Difficulty:
@@ -185,6 +187,13 @@ def test_examples_are_predicted_and_measured() -> None:
 def test_a_scorer_that_knows_no_model_orders_by_difficulty_and_it_is_said() -> None:
     report = evaluate(labelled(), Fixed(weak=0.5, strong=0.5), resamples=10)
     assert any("so it knows neither" in warning for warning in report.warnings)
+
+
+def test_a_scorer_measured_on_the_rows_it_was_fitted_on_is_named() -> None:
+    rows = labelled()
+    for about, named in (({"data_sha256": data_hash(rows)}, True), ({"data_sha256": "0"}, False)):
+        report = evaluate(rows, Fixed(about, weak=0.5, strong=0.75), resamples=10)
+        assert any("fitted on these very rows" in w for w in report.warnings) is named
 
 
 def test_costs_come_from_the_rows_or_from_prices() -> None:
