@@ -14,6 +14,7 @@ from modelrouter.exceptions import BackendError, StreamInterruptedError
 from modelrouter.response import (
     Choice,
     Chunk,
+    ChunkChoice,
     Completion,
     FunctionCall,
     ReplyMessage,
