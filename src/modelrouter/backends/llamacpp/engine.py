@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _PROMPT_TOKENS_A_STEP: Final = 2 * GRAIN
-"""Prompt tokens read between two tokens of the answers under way, which wait meanwhile."""
+"""Prompt tokens read between two tokens of the answers under way, which wait meanwhile, unless
+one batch reads all that is left of every prompt."""
 _STEPS_WITH_GAP: Final = 4
 """So long a slot may lie empty between two at work; under load the next prompt fills it at once."""
 
@@ -146,7 +147,10 @@ class Engine:
                 generation.leader, generation.shared, best = other, shared, shared
 
     def _read_prompts(self) -> None:
-        budget = _PROMPT_TOKENS_A_STEP if self._answering else self.context.n_batch
+        budget = self.context.n_batch
+        left = sum(len(g.prompt) - g.position for g in self._reading)
+        if self._answering and left > budget:
+            budget = _PROMPT_TOKENS_A_STEP
         for generation in [g for g in self._reading if g.leader is None]:
             if budget <= 0:
                 break
