@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from modelrouter.catalog.card import Location, ModelCard
@@ -115,16 +115,79 @@ class Decider(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class Decision:
     """The candidates in the order they would be asked, then those ruled out.
 
-    The same task, cards and policy always give the same decision.
+    The same task, cards and policy always give the same decision. Only the chosen candidate is
+    worked out at once, the others when first looked at: most decisions are made to be followed,
+    few to be explained.
+
+    Attributes:
+        policy: its name.
+        situation: what was decided on.
     """
 
-    candidates: tuple[Candidate, ...]
+    __slots__ = ("_best", "_candidates", "_rank", "policy", "situation")
+
     policy: str
-    situation: Situation = field(repr=False, compare=False)
+    situation: Situation
+    _best: Candidate | None
+    _candidates: tuple[Candidate, ...] | None
+    _rank: Callable[[], tuple[Candidate, ...]]
+
+    def __init__(
+        self,
+        *,
+        policy: str,
+        situation: Situation,
+        best: Candidate | None,
+        rank: Callable[[], tuple[Candidate, ...]],
+    ) -> None:
+        """``rank`` must always give the same candidates, ``best`` first where there is one."""
+        put = object.__setattr__
+        put(self, "policy", policy)
+        put(self, "situation", situation)
+        put(self, "_best", best)
+        put(self, "_rank", rank)
+        put(self, "_candidates", None)
+
+    @classmethod
+    def of(
+        cls, candidates: tuple[Candidate, ...], *, policy: str, situation: Situation
+    ) -> Decision:
+        """A decision of which every candidate is known, best first."""
+        best = candidates[0] if candidates and candidates[0].feasible else None
+        return cls(policy=policy, situation=situation, best=best, rank=lambda: candidates)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Those that may do the task, best first; then those ruled out."""
+        if self._candidates is None:
+            # Threads that meet here find the same, so that none has to wait for another.
+            object.__setattr__(self, "_candidates", self._rank())
+        assert self._candidates is not None
+        return self._candidates
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a decision cannot be changed: {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a decision cannot be changed: {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Decision):
+            return NotImplemented
+        return self.policy == other.policy and self.candidates == other.candidates
+
+    def __hash__(self) -> int:
+        return hash((self.policy, tuple(c.model for c in self.candidates)))
+
+    def __repr__(self) -> str:
+        return f"Decision(candidates={self.candidates!r}, policy={self.policy!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A policy may hold functions, which no pickle can: what travels is what it found.
+        return _decided, (self.candidates, self.policy, self.situation)
 
     @property
     def feasible(self) -> tuple[Candidate, ...]:
@@ -143,8 +206,8 @@ class Decision:
         Raises:
             NoEligibleModelError: none may do the task; the message says why for each.
         """
-        if self.candidates and self.candidates[0].feasible:
-            return self.candidates[0]
+        if self._best is not None:
+            return self._best
         raise self._no_eligible_model()
 
     @property
@@ -205,7 +268,7 @@ class Decision:
     def model_dump(self) -> dict[str, Any]:
         """The decision as plain data: no task text, no keys."""
         s = self.signals
-        chosen = self.candidates[0] if self.candidates and self.candidates[0].feasible else None
+        chosen = self._best
         return {
             "model": chosen.model if chosen else None,
             "location": chosen.card.location if chosen else None,
@@ -250,6 +313,10 @@ class Decision:
             kind = ContextWindowExceededError
             what = f"The task needs {_tokens(s)} context tokens, more than any model here has"
         return kind(f"{what}:{lines}", decision=self, hint=hint)
+
+
+def _decided(candidates: tuple[Candidate, ...], policy: str, situation: Situation) -> Decision:
+    return Decision.of(candidates, policy=policy, situation=situation)
 
 
 def _ruled_out_by(candidate: Candidate, code: ReasonCode) -> bool:

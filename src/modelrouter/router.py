@@ -14,8 +14,15 @@ from typing import Any, Literal, TypeVar, overload
 from typing_extensions import Unpack
 
 from modelrouter.backends import DEFAULT_BACKENDS
-from modelrouter.backends.base import Backend, EmbeddingBackend, EmbeddingRequest, Request
+from modelrouter.backends.base import (
+    Backend,
+    EmbeddingBackend,
+    EmbeddingRequest,
+    MeasuringBackend,
+    Request,
+)
 from modelrouter.catalog import Catalog, ModelCard, discover
+from modelrouter.catalog.card import Speed
 from modelrouter.config import UNSET, RetryPolicy, Timeout, Unset
 from modelrouter.decision import Candidate, Decision, Reason
 from modelrouter.dispatch import Call, Result, with_cost
@@ -36,7 +43,7 @@ from modelrouter.options import (
 )
 from modelrouter.policies import Policy, PolicyLike
 from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage
-from modelrouter.scoring import HeuristicScorer, Prospect, Scorer, Situation, assess
+from modelrouter.scoring import HeuristicScorer, Lineup, Prospect, Scorer, Situation, assess
 from modelrouter.signals import Signals, Tokenizer, read
 from modelrouter.streaming import AsyncCompletionStream, CompletionStream, Opening, is_visible
 from modelrouter.task import Kind, Task, TaskLike
@@ -72,8 +79,9 @@ class _Parts:
     ) -> None:
         found = discover(os.environ, models=models or (), catalog=catalog)
         self.catalog, self.unavailable = found.catalog, found.unavailable
+        self._lineup = Lineup(self.catalog, self.unavailable)
         self.policy = self._checked(Policy.of(policy))
-        self.scorer: Scorer = scorer or HeuristicScorer()
+        self.scorer: Scorer = scorer or LearnedScorer()
         self.retry = retry or RetryPolicy()
         self.timeout = Timeout() if isinstance(timeout, Unset) else Timeout.of(timeout)
         self.hooks = tuple(hooks)
@@ -154,9 +162,11 @@ class _Parts:
 
     def _decide(self, task: Task, model: str, policy: PolicyLike | None) -> Decision:
         chosen_policy = self.policy if policy is None else self._checked(Policy.of(policy))
-        cards = self.catalog if model == AUTO else (self.catalog.get(model),)
+        lineup = self._lineup
+        if model != AUTO:
+            lineup = Lineup((self.catalog.get(model),), self.unavailable)
         signals = self._signals(task, self._tokenizer())
-        situation = assess(task, signals, cards, self.scorer, self.unavailable)
+        situation = assess(task, signals, lineup, self.scorer, self._measured())
         return chosen_policy.decide(situation)
 
     def _signals(self, task: Task, tokenizer: Tokenizer | None) -> Signals:
@@ -169,6 +179,14 @@ class _Parts:
             return None
         local = (card for card in self.available if card.backend == "llamacpp")
         return next((t for card in local if (t := backend.tokenizer(card)) is not None), None)
+
+    def _measured(self) -> dict[str, Speed]:
+        """How fast the local models answer that have answered already, their queues included."""
+        backend = self._backends.get("llamacpp")
+        if backend is None or not isinstance(backend, MeasuringBackend):
+            return {}
+        found = ((card.name, backend.speed(card)) for card in self._lineup.cards if card.path)
+        return {name: speed for name, speed in found if speed is not None}
 
     def _checked(self, policy: Policy) -> Policy:
         for name in policy.model_names():

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from modelrouter.catalog.card import ModelCard
+from modelrouter.catalog.card import ModelCard, Speed
 from modelrouter.config import GenerationSettings
 from modelrouter.response import Chunk, Completion, EmbeddingResponse
 from modelrouter.signals.base import Tokenizer
 
-__all__ = ["Backend", "EmbeddingBackend", "EmbeddingRequest", "Request"]
+__all__ = ["Backend", "EmbeddingBackend", "EmbeddingRequest", "MeasuringBackend", "Request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,15 @@ class EmbeddingBackend(Protocol):
 
     async def aembed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """Make vectors; awaits."""
+        ...
+
+
+@runtime_checkable
+class MeasuringBackend(Protocol):
+    """A backend that knows how fast its models answer."""
+
+    def speed(self, card: ModelCard) -> Speed | None:
+        """What the next request may expect; ``None`` before the model has answered."""
         ...
 
 

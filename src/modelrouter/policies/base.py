@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from pydantic import AfterValidator, Field
 
+from modelrouter.catalog.card import ModelCard
 from modelrouter.config import Configured
 from modelrouter.decision import Candidate, Decision, Reason
 from modelrouter.exceptions import ConfigurationError
-from modelrouter.policies.constraints import capability_obstacles, location_obstacle
+from modelrouter.policies.constraints import (
+    Place,
+    capability_obstacles,
+    fitting,
+    location_obstacle,
+    surely_tokens,
+)
 from modelrouter.policies.objective import Objective
 from modelrouter.policies.presets import PRESETS
 from modelrouter.policies.rules import Rule
@@ -24,6 +34,19 @@ __all__ = ["Policy", "PolicyLike"]
 
 _CHOSEN: Final = Reason("chosen", "highest utility among those that may do it")
 _FALLBACK: Final = Reason("fallback", "asked if those before it fail")
+
+
+class _Ruling(NamedTuple):
+    """The rules that apply to a task: what they prefer, and what they rule out."""
+
+    preferred: Rule | None
+    limiting: tuple[Rule, ...]
+
+    def allows(self, card: ModelCard) -> bool:
+        return all(rule.allows(card) for rule in self.limiting)
+
+
+_NO_RULES: Final = _Ruling(None, ())
 
 
 class Policy(Configured):
@@ -102,28 +125,86 @@ class Policy(Configured):
         raise ConfigurationError(f"policy must be a Policy, a Threshold or a name, got {policy!r}.")
 
     def decide(self, situation: Situation) -> Decision:
-        """Order the candidates: those that may do the task, best first; then those ruled out."""
+        """Choose among the candidates; why the others stand behind is worked out when asked.
+
+        Rules are matched here, once, so that a predicate is called once for each decision.
+        """
+        ruling = self._ruling(situation)
+        return Decision(
+            policy=self.name,
+            situation=situation,
+            best=self._best(situation, ruling),
+            rank=partial(self._rank, situation, ruling),
+        )
+
+    def _ruling(self, situation: Situation) -> _Ruling:
+        if not self.rules:
+            return _NO_RULES
         task, signals = situation.task, situation.signals
         matching = [rule for rule in self.rules if rule.condition.matches(task, signals)]
         preferred = next((rule for rule in matching if rule.action == "use"), None)
-        limiting = [rule for rule in matching if rule.action != "use"]
+        return _Ruling(preferred, tuple(rule for rule in matching if rule.action != "use"))
+
+    def _best(self, situation: Situation, ruling: _Ruling) -> Candidate | None:
+        """The candidate that :meth:`_rank` puts first, if it is feasible; the rest is not judged.
+
+        What rules a card out whatever the text is looked up; quality is predicted only where a
+        perfect answer would make the card the best so far.
+        """
+        places = fitting(situation.prospects.lineup, situation.signals, self.location)
+        if ruling.limiting:
+            places = [place for place in places if ruling.allows(place.card)]
+        found = None
+        if ruling.preferred is not None:
+            wanted = ruling.preferred.target.matches
+            found = self._highest([p for p in places if wanted(p.card)], situation)
+        found = found or self._highest(places, situation)
+        return found and _candidate(*found, (), 0, ruling.preferred)
+
+    def _highest(
+        self, places: Sequence[Place], situation: Situation
+    ) -> tuple[Prospect, float] | None:
+        """The prospect of the highest utility among those within every limit."""
+        outlook, signals = situation.prospects, situation.signals
+        costs, latencies, utility_of = outlook.costs, outlook.latencies, self.objective.utility
+        prompt = surely_tokens(signals)
+        whole = prompt + signals.output_tokens
+        system, turns = signals.system_tokens, signals.user_turns
+        best: Prospect | None = None
+        highest = -math.inf
+        for at, _, window, most_prompt, most_system, most_turns in places:
+            if (
+                whole > window
+                or prompt > most_prompt
+                or system > most_system
+                or turns > most_turns
+                or utility_of(1.0, costs[at], latencies[at]) < highest
+            ):
+                continue
+            prospect = outlook[at]
+            utility = utility_of(prospect.p_quality, costs[at], latencies[at])
+            if utility < highest or next(self._threshold_obstacles(prospect), None):
+                continue
+            if best is None or utility > highest or _tie_break(prospect) < _tie_break(best):
+                best, highest = prospect, utility
+        return None if best is None else (best, highest)
+
+    def _rank(self, situation: Situation, ruling: _Ruling) -> tuple[Candidate, ...]:
+        """Every candidate: those that may do the task, best first; then those ruled out."""
+        task, signals, preferred = situation.task, situation.signals, ruling.preferred
         ranked: list[tuple[tuple[Any, ...], Prospect, tuple[Reason, ...], float]] = []
         for prospect in situation.prospects:
-            obstacles = tuple(self._obstacles(prospect, task, signals, limiting))
+            obstacles = tuple(self._obstacles(prospect, task, signals, ruling.limiting))
             utility = self.objective.utility(
                 prospect.p_quality, prospect.cost_usd, prospect.latency_s
             )
             first = preferred is not None and preferred.target.matches(prospect.card)
-            key = (_standing(obstacles), not first, -utility, prospect.cost_usd, prospect.card.name)
+            key = (_standing(obstacles), not first, -utility, *_tie_break(prospect))
             ranked.append((key, prospect, obstacles, utility))
-        ranked.sort(key=lambda entry: entry[0])
-        return Decision(
-            candidates=tuple(
-                _candidate(prospect, obstacles, utility, place, preferred)
-                for place, (_, prospect, obstacles, utility) in enumerate(ranked)
-            ),
-            policy=self.name,
-            situation=situation,
+        ranked.sort(key=itemgetter(0))
+        return tuple(
+            _candidate(prospect, utility, obstacles, place, preferred)
+            for place, (_, prospect, obstacles, utility) in enumerate(ranked)
         )
 
     def permits(self, prospect: Prospect, task: Task, signals: Signals) -> tuple[Reason, ...]:
@@ -205,12 +286,12 @@ class Policy(Configured):
         if (private := location_obstacle(card, self.location)) is not None:
             yield private
         for rule in limiting:
-            if rule.target.matches(card) != (rule.action == "only"):
+            if not rule.allows(card):
                 yield Reason("rule", "ruled out by the rule: {}", (rule,))
         yield from capability_obstacles(card, task, signals)
         yield from self._threshold_obstacles(prospect)
 
-    def _threshold_obstacles(self, prospect: Prospect) -> Iterable[Reason]:
+    def _threshold_obstacles(self, prospect: Prospect) -> Iterator[Reason]:
         if self.min_quality is not None and prospect.p_quality < self.min_quality:
             yield Reason(
                 "min_quality",
@@ -235,6 +316,11 @@ PolicyLike: TypeAlias = Policy | Threshold | str
 """A policy, a threshold (what a good answer is worth), or a preset's name."""
 
 
+def _tie_break(prospect: Prospect) -> tuple[float, str]:
+    """Among equals the cheapest is first, then the alphabet decides: never chance."""
+    return prospect.cost_usd, prospect.card.name
+
+
 def _standing(obstacles: tuple[Reason, ...]) -> int:
     """0 may do it; 1 lacks only a key or a file; 2 may not."""
     if not obstacles:
@@ -244,8 +330,8 @@ def _standing(obstacles: tuple[Reason, ...]) -> int:
 
 def _candidate(
     prospect: Prospect,
-    obstacles: tuple[Reason, ...],
     utility: float,
+    obstacles: tuple[Reason, ...],
     place: int,
     preferred: Rule | None,
 ) -> Candidate:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, Literal
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, NamedTuple
 
 from modelrouter.catalog.card import ModelCard
 from modelrouter.decision import Reason
+from modelrouter.scoring.base import Lineup
 from modelrouter.signals.base import Signals
 from modelrouter.task import Task
 
-__all__ = ["capability_obstacles", "location_obstacle"]
+__all__ = ["Place", "capability_obstacles", "fitting", "location_obstacle", "surely_tokens"]
 
 _LOCAL_ONLY: Final = Reason("location", "the policy allows local models only")
 _NO_VISION: Final = Reason("modality", "the task holds an image and this model does not see")
@@ -31,6 +33,18 @@ def location_obstacle(card: ModelCard, location: str) -> Reason | None:
 
 def capability_obstacles(card: ModelCard, task: Task, signals: Signals) -> Iterator[Reason]:
     """What the model cannot do at all: modality, scope, language, length, turns, tools."""
+    yield from _fit_obstacles(card, signals)
+    yield from _length_obstacles(card, signals)
+    if card.max_user_turns is not None and signals.user_turns > card.max_user_turns:
+        yield Reason(
+            "turns",
+            "the conversation has {} user turns, it follows {}",
+            (signals.user_turns, card.max_user_turns),
+        )
+
+
+def _fit_obstacles(card: ModelCard, signals: Signals) -> Iterator[Reason]:
+    """What the card cannot do whatever the length: these follow from kind, language and needs."""
     needs = signals.needs
     makes = _OUTPUT.get(signals.kind, "text")
     if makes not in card.modalities_out:
@@ -45,13 +59,6 @@ def capability_obstacles(card: ModelCard, task: Task, signals: Signals) -> Itera
             "the text is in {!r}, it reads {}",
             (signals.language, _list(card.languages)),
         )
-    yield from _length_obstacles(card, signals)
-    if card.max_user_turns is not None and signals.user_turns > card.max_user_turns:
-        yield Reason(
-            "turns",
-            "the conversation has {} user turns, it follows {}",
-            (signals.user_turns, card.max_user_turns),
-        )
     if "tools" in needs and "tools" not in card.capabilities:
         yield _NO_TOOLS
     if "json_schema" in needs and "json_schema" not in card.capabilities:
@@ -59,8 +66,7 @@ def capability_obstacles(card: ModelCard, task: Task, signals: Signals) -> Itera
 
 
 def _length_obstacles(card: ModelCard, signals: Signals) -> Iterator[Reason]:
-    # The estimate's error is counted against the window: a fallback must never overflow it.
-    prompt = round(signals.prompt_tokens * (1.0 + signals.token_error))
+    prompt = surely_tokens(signals)
     if prompt + signals.output_tokens > card.context_window:
         yield Reason(
             "context_window",
@@ -79,6 +85,54 @@ def _length_obstacles(card: ModelCard, signals: Signals) -> Iterator[Reason]:
             "the system prompt has {:,} tokens, it is made for at most {:,}",
             (signals.system_tokens, card.max_system_tokens),
         )
+
+
+def surely_tokens(signals: Signals) -> int:
+    """Prompt tokens with the estimate's error counted in: a fallback must never overflow."""
+    return round(signals.prompt_tokens * (1.0 + signals.token_error))
+
+
+class Place(NamedTuple):
+    """A card that fits a task's kind, language and needs, and how long a task it can take."""
+
+    at: int
+    card: ModelCard
+    window: int
+    most_prompt: float
+    most_system: float
+    most_turns: float
+
+
+def fitting(lineup: Lineup, signals: Signals, location: str) -> Sequence[Place]:
+    """The available cards at the location that fit the task but for its length.
+
+    There are few combinations of kind, language and needs, so each is worked out once.
+    """
+    key = (location, signals.kind, signals.language, signals.needs)
+    places: Sequence[Place] | None = lineup.kept.get(key)
+    if places is None:
+        places = lineup.kept[key] = [
+            _place(at, card)
+            for at, card in enumerate(lineup.cards)
+            if card.name not in lineup.unavailable
+            and location_obstacle(card, location) is None
+            and not any(_fit_obstacles(card, signals))
+        ]
+    return places
+
+
+def _place(at: int, card: ModelCard) -> Place:
+    def bound(value: int | None) -> float:
+        return math.inf if value is None else value
+
+    return Place(
+        at,
+        card,
+        card.context_window,
+        bound(card.max_prompt_tokens),
+        bound(card.max_system_tokens),
+        bound(card.max_user_turns),
+    )
 
 
 def _list(values: frozenset[str]) -> str:

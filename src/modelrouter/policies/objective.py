@@ -46,10 +46,13 @@ class Objective(Configured):
         return self
 
     def utility(self, p_quality: float, cost_usd: float, latency_s: float) -> float:
-        """Higher is better; between -1 and 1 unless ``value_usd`` is given."""
+        """Higher is better; between -1 and 1 unless ``value_usd`` is given.
+
+        It never falls when ``p_quality`` rises: at 1.0 it is the most that cost and latency allow.
+        """
         scale = cost_usd + HALF_COST_USD if self.value_usd is None else self.value_usd
         return (
-            self.quality * min(p_quality, self.enough)
+            self.quality * (p_quality if p_quality < self.enough else self.enough)
             - self.cost * cost_usd / scale
             - self.latency * latency_s / (latency_s + HALF_LATENCY_S)
         ) / (self.quality + self.cost + self.latency)

@@ -169,6 +169,10 @@ class Rule(Configured):
             )
         return Condition(predicate=predicate, **conditions)
 
+    def allows(self, card: ModelCard) -> bool:
+        """Whether the rule, where its condition holds, leaves the card in."""
+        return self.action == "use" or self.target.matches(card) == (self.action == "only")
+
     def __str__(self) -> str:
         return f"when {self.condition}: {self.action} {self.target}"
 

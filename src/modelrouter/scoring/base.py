@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
-from modelrouter.catalog.card import ModelCard, Price
+from modelrouter.catalog.card import ModelCard, Price, Speed
 from modelrouter.catalog.discovery import Unavailable
 from modelrouter.signals.base import Difficulty, Signals
 from modelrouter.task import Kind, Task
 
-__all__ = ["Difficulty", "Prospect", "Scorer", "Situation", "assess"]
+__all__ = ["Difficulty", "Lineup", "Outlook", "Prospect", "Scorer", "Situation", "assess"]
 
 UNKNOWN_PRICE = Price(input=10e-6, output=30e-6)
 """What a hosted model of unknown price is taken to cost: a large model's price, so that
@@ -44,42 +43,158 @@ class Prospect(NamedTuple):
     unavailable: Unavailable | None = None
 
 
-@dataclass(frozen=True, slots=True)
+class Lineup:
+    """The cards to choose among, and which of them cannot be asked here.
+
+    Made once for many tasks: what follows from the cards alone is worked out once and kept.
+
+    Attributes:
+        cards: in the catalog's order.
+        unavailable: why some of them cannot be asked here, by name.
+        prices: USD for a prompt token and for a token of the answer, by card.
+        speeds: by card.
+        kept: what policies have worked out of the cards alone, under keys of their own.
+    """
+
+    __slots__ = ("cards", "kept", "prices", "speeds", "unavailable")
+
+    def __init__(
+        self, cards: Iterable[ModelCard], unavailable: Mapping[str, Unavailable] | None = None
+    ) -> None:
+        """Take the cards as they are now; later changes to the arguments are not seen."""
+        self.cards = tuple(cards)
+        self.unavailable = dict(unavailable or {})
+        self.prices = [_token_prices(card) for card in self.cards]
+        self.speeds = [
+            (s.first_token_s, s.prefill_tokens_per_s, s.decode_tokens_per_s)
+            for s in (card.speed for card in self.cards)
+        ]
+        self.kept: dict[Hashable, Any] = {}
+
+
+class Outlook(Sequence[Prospect]):
+    """What to expect of each card of a lineup; quality is predicted when first looked at.
+
+    Costs and latencies are plain arithmetic and known at once. Most cards are out of the question
+    for other reasons, so that a decision seldom needs every prediction; what has been predicted
+    once stays as it is. Threads may share it: two of them predict the same.
+    """
+
+    __slots__ = ("_predicted", "_scorer", "_signals", "_task", "costs", "latencies", "lineup")
+
+    def __init__(
+        self,
+        lineup: Lineup,
+        task: Task,
+        signals: Signals,
+        scorer: Scorer,
+        measured: Mapping[str, Speed] | None = None,
+    ) -> None:
+        """``measured`` speeds, by card name, stand in place of those that the cards state."""
+        self.lineup = lineup
+        self._task, self._signals, self._scorer = task, signals, scorer
+        prompt, output = signals.prompt_tokens, signals.output_tokens
+        self.costs = [prompt * in_usd + output * out_usd for in_usd, out_usd in lineup.prices]
+        self.latencies = [
+            first + prompt / prefill + output / decode for first, prefill, decode in lineup.speeds
+        ]
+        if measured:
+            for at, card in enumerate(lineup.cards):
+                if (speed := measured.get(card.name)) is not None:
+                    self.latencies[at] = speed.latency_s(prompt, output)
+        self._predicted: list[Prospect | None] = [None] * len(lineup.cards)
+
+    @classmethod
+    def of(cls, prospects: Sequence[Prospect], task: Task, signals: Signals) -> Outlook:
+        """An outlook on what is known already."""
+        unavailable = {p.card.name: p.unavailable for p in prospects if p.unavailable is not None}
+        lineup = Lineup([p.card for p in prospects], unavailable)
+        outlook = cls(lineup, task, signals, _NoScorer())
+        outlook.costs = [p.cost_usd for p in prospects]
+        outlook.latencies = [p.latency_s for p in prospects]
+        outlook._predicted = list(prospects)
+        return outlook
+
+    def __len__(self) -> int:
+        return len(self._predicted)
+
+    @overload
+    def __getitem__(self, at: int) -> Prospect: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Prospect, ...]: ...
+    def __getitem__(self, at: int | slice) -> Prospect | tuple[Prospect, ...]:
+        if isinstance(at, slice):
+            return tuple(self[i] for i in range(*at.indices(len(self))))
+        return self._predicted[at] or self._predict(at)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Outlook) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of any mutable sequence
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Predicted in full and without the scorer, so that a copy says the same anywhere.
+        return Outlook.of, (tuple(self), self._task, self._signals)
+
+    def _predict(self, at: int) -> Prospect:
+        card = self.lineup.cards[at]
+        prospect = Prospect(
+            card,
+            self._scorer.p_quality(card, self._task, self._signals),
+            self.costs[at],
+            self.latencies[at],
+            self.lineup.unavailable.get(card.name),
+        )
+        self._predicted[at] = prospect
+        return prospect
+
+
+class _NoScorer:
+    """In place of a scorer where every prospect is known."""
+
+    def read(self, text: str, kind: Kind) -> Difficulty:
+        raise AssertionError("every prospect is known")
+
+    def p_quality(self, card: ModelCard, task: Task, signals: Signals) -> float:
+        raise AssertionError("every prospect is known")
+
+
 class Situation:
     """All that a policy decides on; a policy is a pure function of it."""
 
-    task: Task
-    signals: Signals
-    prospects: tuple[Prospect, ...]
+    __slots__ = ("prospects", "signals", "task")
+
+    def __init__(self, task: Task, signals: Signals, prospects: Sequence[Prospect]) -> None:
+        """``prospects`` may be predictions yet to be made, as :func:`assess` gives them."""
+        self.task = task
+        self.signals = signals
+        self.prospects: Outlook = (
+            prospects if isinstance(prospects, Outlook) else Outlook.of(prospects, task, signals)
+        )
 
 
 def assess(
     task: Task,
     signals: Signals,
-    cards: Iterable[ModelCard],
+    lineup: Lineup,
     scorer: Scorer,
-    unavailable: Mapping[str, Unavailable],
+    measured: Mapping[str, Speed] | None = None,
 ) -> Situation:
-    """Predict quality, cost and latency of every card on the task."""
-    prompt, output = signals.prompt_tokens, signals.output_tokens
-    return Situation(
-        task=task,
-        signals=signals,
-        prospects=tuple(
-            Prospect(
-                card=card,
-                p_quality=scorer.p_quality(card, task, signals),
-                cost_usd=expected_cost_usd(card, prompt, output),
-                latency_s=card.speed.latency_s(prompt, output),
-                unavailable=unavailable.get(card.name),
-            )
-            for card in cards
-        ),
-    )
+    """Predict quality, cost and latency of every card on the task.
+
+    ``measured`` speeds, by card name, stand in place of those that the cards state.
+    """
+    return Situation(task, signals, Outlook(lineup, task, signals, scorer, measured))
+
+
+def _token_prices(card: ModelCard) -> tuple[float, float]:
+    if card.location == "local":
+        return 0.0, 0.0
+    price = card.price or UNKNOWN_PRICE
+    return price.input, price.output
 
 
 def expected_cost_usd(card: ModelCard, prompt_tokens: int, output_tokens: int) -> float:
     """USD for the task; local models are free, an unknown price counts as a large model's."""
-    if card.location == "local":
-        return 0.0
-    return (card.price or UNKNOWN_PRICE).cost_usd(prompt_tokens, output_tokens)
+    input_usd, output_usd = _token_prices(card)
+    return prompt_tokens * input_usd + output_tokens * output_usd
