@@ -49,8 +49,13 @@ class Boosting:
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """Trees as arrays: ``feature`` and ``threshold`` (tree, 7 inner nodes in heap order; a text goes
-    right where its value exceeds the threshold), ``leaf`` (tree, 8, model)."""
+    """Trees as arrays.
+
+    Attributes:
+        feature, threshold: (tree, 7), inner nodes in heap order; a text goes right where its value
+            exceeds the threshold.
+        leaf: (tree, 8, model).
+    """
 
     feature: Any
     threshold: Any
@@ -92,7 +97,7 @@ def grow(
     rows, width = values.shape
     models = targets.shape[1]
     cuts = edges_of(values, setting.bins)
-    binned = np.stack([np.searchsorted(c, v) for c, v in zip(cuts, values.T)], axis=1)
+    binned = np.stack([np.searchsorted(c, v) for c, v in zip(cuts, values.T, strict=True)], axis=1)
     seen = ~np.isnan(targets)
     residual = np.where(seen, targets, 0.0)
     importance = np.ones(rows) if weights is None else weights
@@ -164,7 +169,7 @@ def predict(forest: Forest, values: Floats) -> Floats:
 
     rows = np.arange(len(values))
     result = np.zeros((len(values), forest.leaf.shape[2]))
-    for feature, threshold, leaf in zip(forest.feature, forest.threshold, forest.leaf):
+    for feature, threshold, leaf in zip(forest.feature, forest.threshold, forest.leaf, strict=True):
         at = np.zeros(len(values), dtype=np.int64)
         for level in range(DEPTH):
             inner = 2**level - 1 + at

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Final, NamedTuple
 
@@ -67,9 +67,9 @@ _PLAIN: Final = (
     "length", "stem", "sentence", "commas", "comma_share", "word_length", "digit_share",
     "sentences", "questions", "ends_in_question", "lines", "capital_share", "quotes", "dollars",
     "backslashes", "percents", "operators", "brackets", "blank", "slashes", "hyphens", "colons",
-    "variety", "unknown_share", "rare_share", "frequency", "words", "longest_sentence", "long_words",
-    "numbers", "distinct_numbers", "longest_number", "decimals", "options", "option_length", "option_spread",
-    "option_digits", "option_capitals",
+    "variety", "unknown_share", "rare_share", "frequency", "words", "longest_sentence",
+    "long_words", "numbers", "distinct_numbers", "longest_number", "decimals", "options",
+    "option_length", "option_spread", "option_digits", "option_capitals",
 )  # fmt: skip
 NAMES: Final = (*_PLAIN, *GROUPS)
 """The features, in the order of :attr:`Reading.values`."""
@@ -225,3 +225,35 @@ def _options(window: str, start: int, second: int) -> tuple[float, ...]:
         sum(map(listed.count, "0123456789")) / size,
         (len(listed.translate(_ONLY_CAPITALS)) if listed.isascii() else 4) / size,
     )
+
+
+def format_of(values: Sequence[float]) -> str:
+    """``options`` (listed line by line), ``story`` (a problem told with numbers), or ``open``.
+
+    What was learned from one format says little of another.
+    """
+    if values[_OPTIONS] > 0.0:
+        return "options"
+    if (
+        values[_NUMBERS] + values[_NUMBER_WORDS] >= _TWO
+        and _FIFTEEN <= values[_WORDS] <= _LONG_STORY
+        and values[_QUESTIONS] > 0.0
+        and not values[_OPERATORS]
+        and not values[_BACKSLASHES]
+        and values[_LINES] <= _TWO
+    ):
+        return "story"
+    return "open"
+
+
+_OPTIONS: Final = NAMES.index("options")
+_NUMBERS: Final = NAMES.index("distinct_numbers")
+_WORDS: Final = NAMES.index("words")
+_NUMBER_WORDS: Final = NAMES.index("number_word")
+_QUESTIONS: Final = NAMES.index("questions")
+_OPERATORS: Final = NAMES.index("operators")
+_BACKSLASHES: Final = NAMES.index("backslashes")
+_LINES: Final = NAMES.index("lines")
+_TWO: Final = math.log1p(2)
+_FIFTEEN: Final = math.log1p(15)
+_LONG_STORY: Final = math.log1p(150)

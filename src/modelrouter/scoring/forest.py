@@ -57,7 +57,7 @@ class CompiledForest:
         self, feature: Sequence[int], threshold: Sequence[float]
     ) -> list[tuple[int, list[float], list[int]]]:
         nodes: dict[int, list[tuple[float, int]]] = {}
-        for node, (column, cut) in enumerate(zip(feature, threshold)):
+        for node, (column, cut) in enumerate(zip(feature, threshold, strict=True)):
             if cut != float("inf"):
                 tree, inner = divmod(node, _INNER)
                 nodes.setdefault(column, []).append((cut, _LEFT[inner] << _LEAVES * tree))

@@ -6,9 +6,9 @@ from its features, and what its words add. Each part is fitted to what those bef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from modelrouter.scoring.boosting import Boosting, Forest, grow, predict
 from modelrouter.scoring.features import LOAD, NAMES
@@ -19,19 +19,29 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["LOAD_SLOPE", "Bags", "Learned", "Learning", "bags_of", "learn", "load_of", "outputs"]
-
-LOAD_SLOPE: Final = -0.05
-"""How much success a unit of load costs before anything is learned."""
+__all__ = ["Bags", "Learned", "Learning", "Part", "bags_of", "learn", "load_of", "outputs"]
 
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """How to learn: the forest, and how strongly load's slopes and the words' weights are held."""
+    """How to learn.
 
-    forest: Boosting = field(default_factory=Boosting)
+    Attributes:
+        forests: how to grow each format's forest; a format that is not named gets none.
+        slopes: what a unit of load costs each model before anything is learned.
+        load_rows: rows that this is worth.
+        level_rows: rows that the level of all formats is worth in one format.
+        word_damping: how strongly the words' weights are held to zero.
+        wordless: formats in which the words do not count.
+        folds: into how many the rows are split to see what forests leave over.
+    """
+
+    forests: Mapping[str, Boosting]
+    slopes: tuple[float, ...]
     load_rows: float = 400.0
-    word_damping: float = 30.0
+    level_rows: float = 30.0
+    word_damping: float = 100.0
+    wordless: frozenset[str] = frozenset()
     folds: int = 3
 
 
@@ -46,12 +56,27 @@ class Bags:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    """The parts: per model a level and a slope, the forest, and per word and model a weight."""
+class Part:
+    """What was learned of one format.
+
+    Attributes:
+        level, slope: of each model, at zero load and for a unit of it.
+        forest: what the features add, if anything.
+        words: whether the words add to it.
+    """
 
     level: Any
     slope: Any
-    forest: Forest
+    forest: Forest | None = None
+    words: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A part for each format, ``plain`` for any other, and per word and model a weight."""
+
+    parts: Mapping[str, Part]
+    plain: Part
     words: Any
 
 
@@ -83,45 +108,88 @@ def learn(
     values: Floats,
     load: Floats,
     bags: Bags,
+    formats: Sequence[str],
     targets: Floats,
     directions: Floats,
     setting: Learning,
-    progress: Any = iter,
 ) -> Learned:
     """Fit the parts to ``targets`` (row, model; NaN where unknown)."""
     import numpy as np
 
-    seen = ~np.isnan(targets)
-    count = np.maximum(seen.sum(0), 1)
-    filled = np.where(seen, targets, 0.0)
-    mean = filled.sum(0) / count
-    shifted = np.where(seen, load[:, None], 0.0)
-    load_mean = shifted.sum(0) / count
-    away = np.where(seen, load[:, None] - load_mean, 0.0)
-    moved = (away * np.where(seen, targets - mean, 0.0)).sum(0)
-    slope = (moved + setting.load_rows * LOAD_SLOPE) / ((away**2).sum(0) + setting.load_rows)
-    level = mean - slope * load_mean
-    rest = np.where(seen, targets - level - load[:, None] * slope, np.nan)
-    forest = grow(values, rest, directions, setting.forest, progress=progress)
+    form = np.array(formats)
+    fold = np.random.default_rng(0).permutation(len(values)) % setting.folds
+    plain = _line(load, targets, np.array(setting.slopes), None, setting)
+    parts: dict[str, Part] = {}
+    left = targets - _at(plain, values, load)
     # Words are fitted to what a forest that has not seen the row leaves over, else to noise.
-    left = np.where(seen, rest, 0.0)
-    fold = np.random.default_rng(setting.forest.seed).permutation(len(values)) % setting.folds
-    for part in range(setting.folds):
-        out = fold == part
-        held = grow(values[~out], rest[~out], directions, setting.forest)
-        left[out] -= np.where(seen[out], predict(held, values[out]), 0.0)
-    words = _word_weights(bags, left, seen, setting.word_damping)
-    return Learned(level, slope, forest, words)
+    for name, boosting in setting.forests.items():
+        inside = form == name
+        if not inside.any():
+            continue
+        line = _line(load[inside], targets[inside], plain.slope, plain.level, setting)
+        rest = targets[inside] - _at(line, values[inside], load[inside])
+        forest = grow(values[inside], rest, directions, boosting)
+        parts[name] = Part(line.level, line.slope, forest, name not in setting.wordless)
+        held = fold[inside]
+        over = rest.copy()
+        for number in range(setting.folds):
+            out = held == number
+            if out.any() and not out.all():
+                other = grow(values[inside][~out], rest[~out], directions, boosting)
+                over[out] -= predict(other, values[inside][out])
+        left[inside] = over
+    seen = ~np.isnan(targets)
+    seen &= np.isin(form, [name for name, part in parts.items() if part.words])[:, None]
+    words = _word_weights(bags, np.where(seen, left, 0.0), seen, setting.word_damping)
+    return Learned(parts, plain, words)
 
 
-def outputs(learned: Learned, values: Floats, load: Floats, bags: Bags) -> Floats:
+def outputs(
+    learned: Learned, values: Floats, load: Floats, bags: Bags, formats: Sequence[str]
+) -> Floats:
     """Each row's predicted success by model, uncalibrated."""
     import numpy as np
 
-    total = learned.level + load[:, None] * learned.slope + predict(learned.forest, values)
+    form = np.array(formats)
+    total = _at(learned.plain, values, load)
+    words = np.zeros_like(total)
     for model in range(total.shape[1]):
         share = bags.weight * learned.words[bags.column, model]
-        total[:, model] += np.bincount(bags.row, share, len(values))
+        words[:, model] = np.bincount(bags.row, share, len(values))
+    for name, part in learned.parts.items():
+        inside = form == name
+        total[inside] = _at(part, values[inside], load[inside])
+        if part.words:
+            total[inside] += words[inside]
+    return total
+
+
+def _line(
+    load: Floats, targets: Floats, slopes: Floats, level: Floats | None, setting: Learning
+) -> Part:
+    """Level and slope of each model, held to those given where rows are few."""
+    import numpy as np
+
+    seen = ~np.isnan(targets)
+    count = seen.sum(0)
+    some = np.maximum(count, 1)
+    mean = np.where(seen, targets, 0.0).sum(0) / some
+    load_mean = np.where(seen, load[:, None], 0.0).sum(0) / some
+    away = np.where(seen, load[:, None] - load_mean, 0.0)
+    moved = (away * np.where(seen, targets - mean, 0.0)).sum(0)
+    slope = (moved + setting.load_rows * slopes) / ((away**2).sum(0) + setting.load_rows)
+    own = mean - slope * load_mean
+    if level is not None:
+        own = (count * own + setting.level_rows * level) / (count + setting.level_rows)
+    return Part(own, slope)
+
+
+def _at(part: Part, values: Floats, load: Floats) -> Floats:
+    import numpy as np
+
+    total = part.level + load[:, None] * part.slope
+    if part.forest is not None:
+        total = total + predict(part.forest, values)
     return np.asarray(total, dtype=np.float64)
 
 

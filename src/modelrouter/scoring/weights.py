@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from typing import Any, Final
 from modelrouter.exceptions import ScorerFileError
 from modelrouter.scoring.features import NAMES
 
-__all__ = ["VERSION", "Ability", "Weights", "dump", "load"]
+__all__ = ["VERSION", "Ability", "Share", "Weights", "dump", "load"]
 
 MAGIC: Final = b"MRSCORE\n"
 VERSION: Final = 1
@@ -49,19 +49,39 @@ class Ability:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What was learned of one format.
+
+    Attributes:
+        trees: how many of the trees are its own.
+        level, slope: of each reference, at zero load and for a unit of it.
+        words: whether the words add to it.
+    """
+
+    trees: int
+    level: tuple[float, ...]
+    slope: tuple[float, ...]
+    words: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
     """All that a learned scorer knows.
 
     Attributes:
         references: the models whose success is predicted directly, in the order of the fields.
-        level, slope: of each reference, at zero load and for a unit of load.
+        level, slope: of each reference, at zero load and for a unit of load, in any format that
+            ``shares`` does not name.
+        shares: what was learned of each format; elsewhere only the load counts.
         load_center, load_scale: how the parts of the language load are standardised.
         vocabulary: the known words, most frequent first.
         frequencies: of each, sixteen times the logarithm of one plus its count in a million.
         word_fields: one packed row of references a word; ``word_scale`` a unit's worth.
-        tree_feature, tree_threshold, tree_leaf: the forest; ``leaf_scale`` a unit's worth.
+        tree_feature, tree_threshold, tree_leaf: the forests, one share's after the other's;
+            ``leaf_scale`` a unit's worth.
         abilities: models by name.
-        kinds: for each kind that the data cover, its mean complexity and mean ease.
+        kinds: for each kind that the data cover, the mean complexity, and the mean log odds of
+            the small and the large reference, the wording heuristic's mean on free text.
         about: data hash, date, figures: what a reader of the file wants to know.
     """
 
@@ -78,8 +98,9 @@ class Weights:
     tree_threshold: array[float]
     tree_leaf: array[int]
     leaf_scale: float
+    shares: Mapping[str, Share] = field(default_factory=dict)
     abilities: Mapping[str, Ability] = field(default_factory=dict)
-    kinds: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    kinds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -100,13 +121,16 @@ def dump(weights: Weights, path: str | Path) -> None:
     plain = {
         f.name: getattr(weights, f.name)
         for f in fields(weights)
-        if f.name not in (*_ARRAYS, "vocabulary", "abilities")
+        if f.name not in (*_ARRAYS, "vocabulary", "abilities", "shares")
     }
     header = {
         "version": VERSION,
         "features": list(NAMES),
         "sizes": sizes,
         "sha256": hashlib.sha256(body).hexdigest(),
+        "shares": [
+            [name, s.trees, s.level, s.slope, s.words] for name, s in weights.shares.items()
+        ],
         "abilities": {
             name: [a.bias, list(a.slopes), a.answers, a.source]
             for name, a in weights.abilities.items()
@@ -180,22 +204,30 @@ def _parsed(data: bytes, path: str | Path) -> Weights:
     weights = Weights(
         vocabulary=tuple(text.split("\n")) if text else (),
         references=tuple(header["references"]),
+        shares={
+            name: Share(int(trees), _vector(level), _vector(slope), bool(words))
+            for name, trees, level, slope, words in header["shares"]
+        },
         abilities={
-            name: Ability(float(bias), tuple(map(float, slopes)), int(answers), str(source))
+            name: Ability(float(bias), _vector(slopes), int(answers), str(source))
             for name, (bias, slopes, answers, source) in header["abilities"].items()
         },
-        kinds={kind: tuple(values) for kind, values in header["kinds"].items()},
+        kinds={kind: _vector(values) for kind, values in header["kinds"].items()},
         about=header["about"],
         word_scale=float(header["word_scale"]),
         leaf_scale=float(header["leaf_scale"]),
-        **{name: tuple(map(float, header[name])) for name in _VECTORS},
+        level=_vector(header["level"]),
+        slope=_vector(header["slope"]),
+        load_center=_vector(header["load_center"]),
+        load_scale=_vector(header["load_scale"]),
         **arrays,
     )
     _check(weights, path)
     return weights
 
 
-_VECTORS: Final = ("level", "slope", "load_center", "load_scale")
+def _vector(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(map(float, values))
 
 
 def _check(weights: Weights, path: str | Path) -> None:
@@ -210,9 +242,14 @@ def _check(weights: Weights, path: str | Path) -> None:
         and len(weights.word_fields) == words * models
         and len(weights.tree_feature) == len(weights.tree_threshold) == trees * 7
         and len(weights.tree_leaf) == trees * 8 * models
+        and sum(share.trees for share in weights.shares.values()) == trees
+        and all(
+            share.trees >= 0 and len(share.level) == len(share.slope) == models
+            for share in weights.shares.values()
+        )
         and all(feature < len(NAMES) for feature in weights.tree_feature)
         and all(len(ability.slopes) == models for ability in weights.abilities.values())
-        and all(len(means) == 3 for means in weights.kinds.values())
+        and all(len(means) == 4 for means in weights.kinds.values())
     )
     if not fits:
         raise ScorerFileError(f"{path} is damaged: its arrays do not fit each other.", hint=_AGAIN)

@@ -1,0 +1,339 @@
+"""LearnedScorer: what a text's features say of each model's chance to do the task well.
+
+The weights predict the success of reference models on a text, among them ``small`` (the 7B class)
+and ``large``; ``complexity`` is the calibrated chance that ``small`` fails. A model with labelled
+answers has an ability: its chance follows from the references' as in item response theory. Any
+other card keeps its strength for the kind, bent by how much harder than others of its kind the
+text is, for small models and for large ones. Kinds without labelled answers (grammar, chat,
+writing, ...) have no right answer to learn from; there the bend is the wording heuristic's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from modelrouter.catalog.card import ModelCard
+from modelrouter.scoring.base import Difficulty
+from modelrouter.scoring.features import (
+    COMMON_SHIFT,
+    FREQUENCY_SHIFT,
+    KNOWN_SHIFT,
+    LOAD,
+    NAMES,
+    SKILL_SHIFT,
+    format_of,
+    group_table,
+    read_text,
+)
+from modelrouter.scoring.forest import FIELD, CompiledForest
+from modelrouter.scoring.weights import Ability, Weights, dump, load
+from modelrouter.signals import estimate_complexity
+from modelrouter.signals.base import Signals
+from modelrouter.task import Kind, Task, TaskLike
+
+if TYPE_CHECKING:
+    from modelrouter.scoring.examples import Example
+    from modelrouter.scoring.thresholds import Threshold
+
+__all__ = ["LARGE", "LEAF_ZERO", "SMALL", "WORD_ZERO", "LearnedScorer"]
+
+SMALL: Final = "reference/small"
+LARGE: Final = "reference/large"
+"""The references that stand for the 7B class and for large hosted models."""
+
+WORD_ZERO: Final = 1 << 12
+LEAF_ZERO: Final = 1 << 15
+"""What stands for zero in the fields of words and leaves, which hold no negative numbers."""
+
+_COMMON: Final = 49
+"""The frequency, as a vocabulary states it, of a word met 20 times in a million."""
+
+_BEND_SMALL: Final = 5.0
+_BEND_LARGE: Final = 2.0
+"""How strongly complexity bends a card's strength, in log odds; SLMs fall off faster."""
+_WORDING_SMALL: Final = 2.0
+_WORDING_LARGE: Final = 1.0
+"""What the wording heuristic adds to free text, in log odds. The labelled sets can bear it (their
+Brier score is the same within 0.003) and do not ask for it: it is there for what they lack."""
+_EDGE: Final = 1e-3
+_SLM: Final = frozenset({"slm"})
+_LOAD_AT: Final = tuple(NAMES.index(name) for name in LOAD)
+_COUNT: Final = (1 << 12) - 1
+
+
+class LearnedScorer:
+    """Predicts each model's chance to do a task well; fulfils the ``Scorer`` contract.
+
+    ``LearnedScorer()`` has the weights that ship with the package; they are read on first use.
+    """
+
+    def __init__(self, weights: Weights | None = None) -> None:
+        """Use these weights, or those of the package."""
+        self._given = weights
+        self._engine: _Engine | None = None
+
+    @classmethod
+    def load(cls, path: str | Path) -> LearnedScorer:
+        """The scorer that :meth:`save` wrote.
+
+        Raises:
+            ScorerFileError: missing, no scorer's file, another version, cut short or altered.
+        """
+        return cls(load(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights, with the data's hash, the date and the figures.
+
+        Raises:
+            ScorerFileError: the file cannot be written.
+        """
+        dump(self.weights, path)
+
+    @classmethod
+    def fit(cls, examples: Sequence[Example], *, progress: Any = None) -> LearnedScorer:
+        """Learn the models of labelled answers, on top of the shipped weights.
+
+        ``progress`` wraps the iterable of steps, as ``tqdm`` and rich's ``track`` do.
+
+        Raises:
+            InvalidExamplesError: too few rows, or nothing to tell apart.
+        """
+        from modelrouter.scoring.fitting import fit
+
+        return cls(fit(cls().weights, examples, progress=progress))
+
+    def add_model(self, model: ModelCard | str, examples: Sequence[Example]) -> Ability:
+        """Learn one more model from some labelled answers; 30 are enough, 10 the least.
+
+        Rows of other models are left out. The model's card may be given or its name.
+
+        Raises:
+            InvalidExamplesError: too few rows of the model, or all with one score.
+        """
+        from dataclasses import replace
+
+        from modelrouter.scoring.fitting import fit_ability
+
+        name = model if isinstance(model, str) else model.name
+        rows = [(self.read_outputs(e.task.text), e.score) for e in examples if e.model == name]
+        weights = self.weights
+        ability = fit_ability(name, rows, weights)
+        self._given = replace(weights, abilities={**weights.abilities, name: ability})
+        if self._engine is not None:
+            self._engine.learn(name, ability)
+        return ability
+
+    @property
+    def weights(self) -> Weights:
+        """The weights, read from the package where none were given."""
+        if self._given is None:
+            with as_file(files("modelrouter") / "assets" / "scorer.bin") as path:
+                self._given = load(path)
+        return self._given
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """The data's hash, the date and the figures of the weights."""
+        return self.weights.about
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models with an ability of their own, fitted to labelled answers."""
+        return tuple(self.weights.abilities)
+
+    def read(self, text: str, kind: Kind) -> Difficulty:
+        """The chance that a 7B-class model fails, and what :meth:`p_quality` needs of the text."""
+        return (self._engine or self._start()).read(text, kind)
+
+    def read_outputs(self, text: str) -> list[float]:
+        """The references' predicted success on a text, uncalibrated; for fitting."""
+        return (self._engine or self._start()).outputs(text)[0]
+
+    def p_quality(self, card: ModelCard, task: Task, signals: Signals) -> float:
+        """0 to 1: the chance that the card's model does the task well; 0 outside its scope."""
+        return (self._engine or self._start()).p_quality(card, signals)
+
+    def threshold(
+        self,
+        prompts: Sequence[TaskLike] | Sequence[Example],
+        cards: Iterable[ModelCard],
+        **wish: float,
+    ) -> Threshold:
+        """See :func:`modelrouter.scoring.threshold`; ``wish`` is its one wish.
+
+        Raises:
+            ConfigurationError: not exactly one wish, or one that cannot be fulfilled.
+            InvalidTaskError: a prompt is malformed.
+        """
+        from modelrouter.scoring.thresholds import threshold
+
+        return threshold(self, prompts, cards, **wish)  # type: ignore[arg-type] # its floats by name
+
+    def _start(self) -> _Engine:
+        self._engine = engine = _Engine(self.weights)
+        return engine
+
+
+class _Engine:
+    """The weights, made ready for reading."""
+
+    def __init__(self, weights: Weights) -> None:
+        models = len(weights.references)
+        self._parts: dict[str, tuple[CompiledForest, list[float], tuple[float, ...], bool]] = {}
+        first = 0
+        for name, share in weights.shares.items():
+            last = first + share.trees
+            forest = CompiledForest(
+                weights.tree_feature[7 * first : 7 * last],
+                weights.tree_threshold[7 * first : 7 * last],
+                weights.tree_leaf[8 * models * first : 8 * models * last],
+                models,
+            )
+            zero = share.trees * LEAF_ZERO * weights.leaf_scale
+            starts = [level - zero for level in share.level]
+            self._parts[name] = (forest, starts, share.slope, share.words)
+            first = last
+        self._table = _table(weights)
+        self._fields = Struct(f"<{models}I")
+        self._bytes = FIELD * models // 8
+        self._field_mask = (1 << FIELD * models) - 1
+        self._leaf_scale = weights.leaf_scale
+        self._word_scale = weights.word_scale
+        self._plain = tuple(zip(weights.level, weights.slope, strict=True))
+        self._load = tuple(zip(_LOAD_AT, weights.load_center, weights.load_scale, strict=True))
+        self._kinds = weights.kinds
+        self._skills = 2 + models
+        self._abilities = {
+            name: (ability.bias, ability.slopes) for name, ability in weights.abilities.items()
+        }
+        self._small, self._large = self._abilities.get(SMALL), self._abilities.get(LARGE)
+        self._cards: dict[int, tuple[ModelCard, _Fitted | None, bool]] = {}
+
+    def learn(self, name: str, ability: Ability) -> None:
+        """Take a model's ability, from now on."""
+        self._abilities[name] = (ability.bias, ability.slopes)
+        self._cards.clear()
+
+    def outputs(self, text: str) -> tuple[list[float], str]:
+        """The references' predicted success, and the text's format."""
+        values, total, number = read_text(text, self._table)
+        form = format_of(values)
+        load = 0.0
+        for at, center, scale in self._load:
+            load += min(4.0, max(-4.0, (values[at] - center) / scale))
+        load /= len(self._load)
+        part = self._parts.get(form)
+        if part is None:
+            # What was learned of other formats would mislead more than it tells.
+            return [level + slope * load for level, slope in self._plain], form
+        forest, starts, slopes, by_words = part
+        unpack, size = self._fields.unpack, self._bytes
+        leaf_scale = self._leaf_scale
+        leaves = unpack(forest.total(values).to_bytes(size, "little"))
+        found = [
+            start + slope * load + leaf * leaf_scale
+            for start, slope, leaf in zip(starts, slopes, leaves, strict=True)
+        ]
+        if by_words:
+            words = unpack((total >> SKILL_SHIFT & self._field_mask).to_bytes(size, "little"))
+            zero = (total >> KNOWN_SHIFT & _COUNT) * WORD_ZERO
+            word_scale = self._word_scale / math.sqrt(number)
+            found = [f + (word - zero) * word_scale for f, word in zip(found, words, strict=True)]
+        return found, form
+
+    def read(self, text: str, kind: Kind) -> Difficulty:
+        """Complexity; then the ease for small and for large models, then the outputs."""
+        found, form = self.outputs(text)
+        # Whatever its words look like, a question with listed options is one to be answered.
+        means = self._kinds.get("question_answering" if form == "options" else kind)
+        if means is None or form not in self._parts or self._small is None or self._large is None:
+            complexity = estimate_complexity(text, kind)
+            away = 0.5 - complexity
+            return Difficulty(complexity, (_BEND_SMALL * away, _BEND_LARGE * away, *found))
+        small, large = _odds(self._small, found), _odds(self._large, found)
+        usual, usual_small, usual_large, usual_wording = means
+        if form == "open":
+            # Hard words that the labelled sets seldom hold ("prove", "lock-free") still count.
+            more = estimate_complexity(text, kind) - usual_wording
+            small -= _WORDING_SMALL * more
+            large -= _WORDING_LARGE * more
+        away = 0.5 - usual
+        return Difficulty(
+            _sigmoid(-small),
+            (
+                _BEND_SMALL * away + small - usual_small,
+                _BEND_LARGE * away + large - usual_large,
+                *found,
+            ),
+        )
+
+    def p_quality(self, card: ModelCard, signals: Signals) -> float:
+        """See :meth:`LearnedScorer.p_quality`."""
+        strength = card.strength(signals.kind)
+        if strength <= 0.0:
+            return 0.0
+        known = self._cards.get(id(card)) or self._remember(card)
+        skills = signals.difficulty
+        fitted = known[1]
+        if fitted is not None and len(skills) == self._skills:
+            return _sigmoid(_odds(fitted, skills[2:]))
+        sure = signals.kind_confidence
+        outside = 0.0 if card.scope is not None else card.general_strength
+        strength = min(1.0 - _EDGE, max(_EDGE, sure * strength + (1.0 - sure) * outside))
+        if len(skills) >= 2:
+            ease = skills[0] if known[2] else skills[1]
+        else:  # signals that another reader made
+            ease = (_BEND_SMALL if known[2] else _BEND_LARGE) * (0.5 - signals.complexity)
+        return _sigmoid(math.log(strength / (1.0 - strength)) + ease)
+
+    def _remember(self, card: ModelCard) -> tuple[ModelCard, _Fitted | None, bool]:
+        # The card is kept with its number, so that no other card can come to have it.
+        if len(self._cards) > _MANY_CARDS:
+            self._cards.clear()
+        known = (card, self._abilities.get(card.name), card.families == _SLM)
+        self._cards[id(card)] = known
+        return known
+
+
+_Fitted = tuple[float, Sequence[float]]
+_MANY_CARDS: Final = 4_096
+
+
+def _odds(ability: _Fitted, outputs: Sequence[float]) -> float:
+    bias, slopes = ability
+    return bias + sum(map(float.__mul__, slopes, outputs))
+
+
+def _sigmoid(odds: float) -> float:
+    if odds < 0.0:
+        power = math.exp(max(odds, -60.0))
+        return power / (1.0 + power)
+    return 1.0 / (1.0 + math.exp(-min(odds, 60.0)))
+
+
+def _table(weights: Weights) -> dict[str, int]:
+    """Each known word's integer: its groups, that it is known, how frequent, its references."""
+    size = FIELD * len(weights.references) // 8
+    packed = weights.word_fields.tobytes()
+    frequency = [
+        1 << KNOWN_SHIFT | (value >= _COMMON) << COMMON_SHIFT | value << FREQUENCY_SHIFT
+        for value in range(256)
+    ]
+    unpacked = int.from_bytes
+    table = {
+        word: unpacked(packed[at : at + size], "little") << SKILL_SHIFT | frequency[value]
+        for word, value, at in zip(
+            weights.vocabulary,
+            weights.frequencies,
+            range(0, len(packed), size),
+            strict=True,
+        )
+    }
+    for word, groups in group_table().items():
+        table[word] = table.get(word, 0) | groups
+    return table
