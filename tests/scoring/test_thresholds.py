@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,7 @@ from modelrouter import ConfigurationError, InvalidExamplesError, ModelCard, Pol
 from modelrouter.catalog import Catalog, Price
 from modelrouter.scoring import HeuristicScorer
 from modelrouter.scoring.examples import Example
-from modelrouter.scoring.predictions import Predictions, predict
+from modelrouter.scoring.predictions import UNKNOWN_DOUBT, Predictions, predict
 from modelrouter.scoring.thresholds import threshold
 from modelrouter.scoring.value import choose
 from modelrouter.testing import EchoBackend, example_card
@@ -69,6 +72,32 @@ def test_intervals_hold_for_other_prompts_of_the_same_source() -> None:
         real = float(other.quality[range(4_000), chosen].mean())
         inside += found.quality.low <= real <= found.quality.high
     assert inside >= 33
+
+
+def test_a_promise_is_doubted_by_the_calibration_error_of_the_models_chosen() -> None:
+    sure = two_models()
+    doubted = replace(sure, doubts=(0.0, 0.1))
+    one, other = threshold(sure, strong_share=0.5), threshold(doubted, strong_share=0.5)
+    assert other.quality.value == one.quality.value
+    assert other.quality.high == pytest.approx(one.quality.high + 0.05)
+    assert other.quality.low == pytest.approx(one.quality.low - 0.05)
+    # Two hundred answers, each a matter of chance: plus or minus 1.96 * sqrt(p * (1 - p) / 200).
+    half = (one.quality.high - one.quality.low) / 2
+    assert half == pytest.approx(
+        1.96 * (one.quality.value * (1 - one.quality.value) / 200) ** 0.5, rel=0.15
+    )
+
+
+class Fitted(HeuristicScorer):
+    """A scorer that was tried on one model's held-out answers."""
+
+    about: ClassVar = {"held_out": {"weak": {"calibration_error": 0.02}}}
+
+
+def test_doubts_are_what_the_scorer_found_on_held_out_answers() -> None:
+    cards = [example_card("weak"), example_card("strong")]
+    assert predict(Fitted(), ["x"], cards).doubts == (0.02, UNKNOWN_DOUBT)
+    assert predict(HeuristicScorer(), ["x"], cards).doubts == (UNKNOWN_DOUBT, UNKNOWN_DOUBT)
 
 
 def test_labelled_examples_tell_what_is_measured_rather_than_promised() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from modelrouter import signals as reading
 from modelrouter.catalog.card import ModelCard
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["Predictions", "predict", "tables"]
+__all__ = ["UNKNOWN_DOUBT", "Predictions", "predict", "tables"]
+
+UNKNOWN_DOUBT: Final = 0.1
+"""How far predictions are taken to be off where the scorer was not tried on the model's answers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +35,15 @@ class Predictions:
         quality: P(quality), prompts by models.
         costs: expected USD, prompts by models.
         scores: the answers' real scores where they are labelled, else ``None``.
+        doubts: by how much the scorer's predictions for each model may be off; none where they
+            are taken as true probabilities.
     """
 
     models: tuple[str, ...]
     quality: Floats
     costs: Floats
     scores: Floats | None = None
+    doubts: tuple[float, ...] = ()
 
 
 def predict(
@@ -60,7 +66,8 @@ def predict(
         )
     tasks, scores = _tasks(prompts, [card.name for card in known])
     quality, costs = tables(scorer, tasks, known)
-    return Predictions(tuple(card.name for card in known), quality, costs, scores)
+    names = tuple(card.name for card in known)
+    return Predictions(names, quality, costs, scores, _doubts(scorer, names))
 
 
 def tables(
@@ -81,6 +88,13 @@ def tables(
         np.array(quality, dtype=float).reshape(shape),
         np.array(costs, dtype=float).reshape(shape),
     )
+
+
+def _doubts(scorer: Scorer, names: Iterable[str]) -> tuple[float, ...]:
+    """The calibration errors that a fitted scorer had on held-out answers."""
+    about = getattr(scorer, "about", None) or {}
+    held_out = about.get("held_out") or {}
+    return tuple(held_out.get(name, {}).get("calibration_error", UNKNOWN_DOUBT) for name in names)
 
 
 def _tasks(

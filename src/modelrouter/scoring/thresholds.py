@@ -105,12 +105,13 @@ def threshold(
     exactly one.
 
     ``scorer`` with ``prompts`` and ``cards``, or what
-    :func:`~modelrouter.scoring.predictions.predict` gave alone. Intervals are 95 %
-    percentile bootstrap over the prompts at the threshold found: what other prompts of the same
-    source would give. Cost and shares are facts of the sample. Quality is what the scorer promises,
-    and promises too much where it chooses among many models that it cannot tell apart well (of
-    several guesses the highest wins); labelled examples, which the scorer was not fitted on, in
-    place of prompts give measured quality instead.
+    :func:`~modelrouter.scoring.predictions.predict` gave alone. Intervals are 95 % percentile
+    bootstrap over the prompts at the threshold found: what as many prompts of the same source would
+    give. Quality is what the scorer promises; its interval counts in that answers turn out well or
+    badly, and the scorer's calibration error on held-out answers of the models chosen. A promise is
+    rather too high where the scorer chooses among many models that it can hardly tell apart, since
+    of several guesses the highest wins. Labelled examples, which it was not fitted on, in place of
+    prompts give measured quality instead.
 
     Raises:
         ConfigurationError: not exactly one wish, one out of range or out of reach (the message says
@@ -205,14 +206,21 @@ def _expectations(given: Predictions, value: float, resamples: int, seed: int) -
     rows = np.arange(len(chosen))
     cost = given.costs[rows, chosen]
     dearer = (cost > given.costs.min(axis=1)).astype(float)
-    quality = given.quality if given.scores is None else given.scores
-    figures = np.stack([quality[rows, chosen], cost, dearer])
+    quality = (given.quality if given.scores is None else given.scores)[rows, chosen]
+    figures = np.stack([quality, cost, dearer])
     rng = np.random.default_rng(seed)
-    drawn = [
-        figures[:, rng.integers(0, len(rows), len(rows))].mean(axis=1) for _ in range(resamples)
-    ]
+    drawn = []
+    for _ in range(resamples):
+        sample = rng.integers(0, len(rows), len(rows))
+        means = figures[:, sample].mean(axis=1)
+        if given.scores is None:  # as many answers, each good with the chance promised
+            means[0] = (rng.random(len(rows)) < quality[sample]).mean()
+        drawn.append(means)
     means = figures.mean(axis=1)
     low, high = np.quantile(drawn or [means], (0.025, 0.975), axis=0)
+    if given.scores is None and given.doubts:
+        doubt = float(np.array(given.doubts)[chosen].mean())
+        low[0], high[0] = max(0.0, low[0] - doubt), min(1.0, high[0] + doubt)
     spans = [
         Span(float(value), min(float(value), float(one)), max(float(value), float(other)))
         for value, one, other in zip(means, low, high, strict=True)
