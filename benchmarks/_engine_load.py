@@ -69,9 +69,15 @@ class FirstTokens:
         return self.first_s / self.later_s
 
 
-def shared_prefix(peer: Peer, prefixes: Sequence[str], *, later: int = 4) -> FirstTokens:
-    """Ask several questions after each prefix, one after another, streamed."""
+def shared_prefix(
+    peer: Peer, prefixes: Sequence[str], *, enough_s: float, later: int = 4
+) -> FirstTokens:
+    """Ask several questions after each prefix, one after another, streamed.
+
+    Once that took ``enough_s`` no further prefix is begun.
+    """
     peer.ask("warm up", 4)
+    began = time.perf_counter()
     firsts: list[float] = []
     laters: list[float] = []
     for prefix in prefixes:
@@ -79,6 +85,8 @@ def shared_prefix(peer: Peer, prefixes: Sequence[str], *, later: int = 4) -> Fir
         times = [peer.first_token_s(question) for question in questions]
         firsts.append(times[0])
         laters += times[1:]
+        if time.perf_counter() - began > enough_s:
+            break
     return FirstTokens(median(firsts), median(laters))
 
 

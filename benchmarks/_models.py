@@ -49,9 +49,11 @@ class Model:
     Attributes:
         key: ``6m``, ``110m`` or ``1.1b``.
         title: for tables.
-        prompt_chars: characters of a prompt, 24 tokens or about that.
+        prompt_chars: characters of a prompt: few, since reading prompts is not what is measured.
         max_tokens: tokens of an answer.
         least_tokens: a measurement goes on, request after request, until so many were decoded.
+        repeats: how often each measurement is made.
+        crowd: requests of the rough crowd.
         shape: of a random model.
         speedup: how many times a lock's throughput 16 and 32 callers should have.
     """
@@ -61,6 +63,8 @@ class Model:
     prompt_chars: int
     max_tokens: int
     least_tokens: int
+    repeats: int
+    crowd: int
     shape: Shape | None
     speedup: float
 
@@ -71,28 +75,29 @@ class Model:
 
 
 MODELS = {
-    model.key: model
-    for model in (
-        Model("6m", "6 M (Q8_0)", 80, 96, 768, None, 3.5),
-        Model(
-            "110m",
-            "110 M random (Q8_0)",
-            16,
-            64,
-            128,
-            Shape(768, 12, 12, 12, 2048, 16_384, "Q8_0"),
-            3.0,
-        ),
-        Model(
-            "1.1b",
-            "1.1 B random (Q4_K_M)",
-            16,
-            32,
-            32,
-            Shape(2048, 22, 32, 4, 5632, 32_000, "Q4_K_M"),
-            2.2,
-        ),
-    )
+    "6m": Model("6m", "6 M (Q8_0)", 32, 96, 768, 4, 1000, None, 3.5),
+    "110m": Model(
+        key="110m",
+        title="110 M random (Q8_0)",
+        prompt_chars=8,
+        max_tokens=64,
+        least_tokens=128,
+        repeats=2,
+        crowd=100,
+        shape=Shape(768, 12, 12, 12, 2048, 16_384, "Q8_0"),
+        speedup=3.0,
+    ),
+    "1.1b": Model(
+        key="1.1b",
+        title="1.1 B random (Q4_K_M)",
+        prompt_chars=8,
+        max_tokens=32,
+        least_tokens=32,
+        repeats=2,
+        crowd=0,
+        shape=Shape(2048, 22, 32, 4, 5632, 32_000, "Q4_K_M"),
+        speedup=2.2,
+    ),
 }
 
 
