@@ -90,6 +90,10 @@ class Task:
         Raises:
             InvalidTaskError: with the field and what is wrong with it.
         """
+        if type(task) is str and (
+            tools is tool_choice is response_format is max_tokens is kind is metadata is None
+        ):
+            return cls((_said(task),))  # the usual case has nothing to check but the text
         given: dict[str, Any] = {
             "tools": _tools(tools) if tools is not None else None,
             "tool_choice": tool_choice,
@@ -102,8 +106,7 @@ class Task:
         if isinstance(task, Task):
             return replace(task, **given) if given else task
         if isinstance(task, str):
-            raw = {"role": "user", "content": task}
-            return cls(messages=(_message(raw, "task"),), **given)
+            return cls(messages=(_said(task),), **given)
         return cls(messages=_messages(task), **given)
 
     @property
@@ -159,6 +162,17 @@ def _messages(raw: object) -> tuple[Message, ...]:
     return messages
 
 
+def _said(text: str) -> Message:
+    """One user turn of text alone."""
+    if not text or text.isspace():
+        raise _empty("task")
+    return Message("user", text, (), {"role": "user", "content": text})
+
+
+def _empty(where: str) -> InvalidTaskError:
+    return InvalidTaskError(where, "is empty.", hint="Say what is to be done.")
+
+
 def _message(raw: object, where: str) -> Message:
     if not isinstance(raw, Mapping):
         dump = getattr(raw, "model_dump", None)
@@ -198,7 +212,7 @@ def _content(content: object, where: str, *, optional: bool) -> tuple[str, tuple
             hint="Pass a str; decode bytes first.",
         )
     if not optional and not images and not text.strip():
-        raise InvalidTaskError(where, "is empty.", hint="Say what is to be done.")
+        raise _empty(where)
     return text, images
 
 

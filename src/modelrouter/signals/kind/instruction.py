@@ -131,7 +131,9 @@ _NARROWERS: Final = words("about that which who whose where regarding sobre übe
 """After these comes what the wanted text is about."""
 
 _WHETHER: Final = frozenset({"whether", "if", "ob", "si"})
-_SLIPS: Final = MISSPELT.keys()
+_SLIPS: Final = frozenset(MISSPELT)
+_TELLING: Final = frozenset(BY_FIRST_WORD) | frozenset(LANGUAGES) | _NARROWERS
+"""The words that can change what a clause says."""
 
 
 def add(scores: Scores, kind: Kind, amount: float) -> None:
@@ -306,7 +308,8 @@ def _weigh_clause(tokens: list[str], mood: _Mood, weight: float, scores: Scores)
     later = narrow = 1.0
     skip = 0
     last = len(tokens) - 1
-    for at, token in enumerate(tokens):
+    # Most words say nothing: picking out the others first is several times faster.
+    for at, token in [pair for pair in enumerate(tokens) if pair[1] in _TELLING]:
         if at < skip:
             continue
         if first is not None and token in _NARROWERS:
