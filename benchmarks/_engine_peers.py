@@ -380,7 +380,10 @@ class Server(Peer):
         self._log = cache_dir() / f"{type(self).__name__}.log"
         command = self.command(setup, self._port)
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            # In a session of its own, so that Ctrl-C leaves it to close().
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True
+            )
         try:
             self._wait_until_ready()
         except BaseException:

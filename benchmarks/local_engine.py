@@ -19,7 +19,8 @@ Peers: ours; low-level (a plain loop over llama.cpp's C API, the most there is t
 Python); llama (``llama_cpp.Llama`` behind a lock); python-server (``llama_cpp.server``);
 example-server (the batching server among llama-cpp-python's examples) and llama-server
 (llama.cpp's own), both after ``benchmarks/build_llama_server.sh``. What is not there is named
-and left out. ``--json`` is written after every repetition, so that a run cut short is not lost.
+and left out. ``--json`` is written after every repetition; Ctrl-C or SIGTERM ends a run after the
+measurement under way, with the tables of what there is.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -59,17 +63,24 @@ def main() -> None:
         for key, found in results.models.items():
             report.print_model(key, found)
     else:
-        try:
-            measure(results, options)
-        except KeyboardInterrupt:
-            print("\ncut short; this was measured:")
-            for key, found in results.models.items():
-                report.print_model(key, found)
+        signal.signal(signal.SIGINT, cut_short)
+        signal.signal(signal.SIGTERM, cut_short)
+        measure(results, options)
     report.print_verdicts(results.verdicts())
     if options.json:
         results.write(options.json)
     if path := options.plot or (PLOT if results.whole and not options.quick else None):
         report.plot(results.models, path)
+
+
+cut = threading.Event()
+
+
+def cut_short(number: int, _frame: Any) -> None:
+    """Finish the measurement under way and show what there is; the second time, end at once."""
+    print("cut short after this measurement", file=sys.stderr)
+    cut.set()
+    signal.signal(number, signal.SIG_DFL)
 
 
 def parsed() -> argparse.Namespace:
@@ -103,7 +114,7 @@ def parsed() -> argparse.Namespace:
     add(
         "--plot",
         type=Path,
-        help="write the scaling curve there; by default in docs/images, if every model was measured",
+        help="write the scaling curve there; by default in docs/images, if it has all models",
     )
     options = parser.parse_args()
     if options.soak:
@@ -153,18 +164,20 @@ def measure(results: Results, options: argparse.Namespace) -> None:
         if "scaling" in options.parts:
             scaling(model, setup, options, found.rates, keep)
             report.print_rates(found.rates)
-        if "prefix" in options.parts:
+        if "prefix" in options.parts and not cut.is_set():
             prefixes(setup, options, found, keep)
             report.print_first_tokens(found.first_tokens)
         requests = options.requests or (min(model.crowd, 100) if options.quick else model.crowd)
-        if "crowd" in options.parts and requests:
+        if "crowd" in options.parts and requests and not cut.is_set():
             roomy = replace(setup, context=512)
             found.crowd = rough_crowd(roomy, requests=requests, callers=SLOTS, allowed_s=600)
             report.print_crowd(found.crowd)
-        if "soak" in options.parts and requests == model.crowd >= 1000:
+        if "soak" in options.parts and requests == model.crowd >= 1000 and not cut.is_set():
             found.soak = soak(setup, requests=10 * requests, early=requests, callers=16)
             report.print_soak(found.soak)
         keep()
+        if cut.is_set():
+            return
 
 
 def scaling(
@@ -194,6 +207,8 @@ def scaling(
                 prompts = [[prompt(i, model.prompt_chars) for i in own] for own in seeds]
                 longest = 0.0
                 for name, peer in peers.items():
+                    if cut.is_set():
+                        return
                     if callers in levels_of(peer, levels):
                         began = time.perf_counter()
                         rate = measured(peer, prompts, max_tokens)
@@ -233,6 +248,8 @@ def prefixes(
     names = [name for name in options.peers if name != "low-level"]
     for name, peer in started(names, roomy):
         with closing(peer):
+            if cut.is_set():
+                return
             found.first_tokens[name] = shared_prefix(peer, texts, enough_s=LONG_S)
         keep()
 
