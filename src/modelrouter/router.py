@@ -43,7 +43,7 @@ from modelrouter.options import (
 )
 from modelrouter.policies import Policy, PolicyLike
 from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage
-from modelrouter.scoring import HeuristicScorer, Lineup, Prospect, Scorer, Situation, assess
+from modelrouter.scoring import LearnedScorer, Lineup, Prospect, Scorer, Situation, assess
 from modelrouter.signals import Signals, Tokenizer, read
 from modelrouter.streaming import AsyncCompletionStream, CompletionStream, Opening, is_visible
 from modelrouter.task import Kind, Task, TaskLike
