@@ -14,7 +14,7 @@ from modelrouter.evaluation import Estimate
 from modelrouter.evaluation.estimate import bootstrap
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(0, 5))
 def test_the_interval_holds_the_point(values: list[float], seed: int) -> None:
     data = np.array(values)

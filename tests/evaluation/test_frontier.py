@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -99,6 +99,7 @@ TABLES = st.tuples(st.integers(2, 12), st.integers(2, 4)).flatmap(
 Tables = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+@settings(deadline=None)
 @given(TABLES)
 def test_costs_rise_along_every_curve(tables: Tables) -> None:
     predicted, scores, costs = tables
@@ -106,6 +107,7 @@ def test_costs_rise_along_every_curve(tables: Tables) -> None:
         assert (np.diff(curve.costs) >= 0).all()
 
 
+@settings(deadline=None)
 @given(TABLES)
 def test_the_oracle_is_nowhere_below_a_router_or_a_mixture(tables: Tables) -> None:
     predicted, scores, costs = tables
@@ -116,6 +118,7 @@ def test_the_oracle_is_nowhere_below_a_router_or_a_mixture(tables: Tables) -> No
             assert quality <= oracle.quality_at(cost + 1e-9) + 1e-9
 
 
+@settings(deadline=None)
 @given(TABLES, st.floats(0.5, 50))
 def test_no_choice_closes_more_than_the_whole_gap(tables: Tables, value: float) -> None:
     predicted, scores, costs = tables

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -106,6 +106,7 @@ PAIRS = st.integers(2, 40).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_shares_rise_from_none_to_all_and_end_at_the_models(
     case: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -118,6 +119,7 @@ def test_shares_rise_from_none_to_all_and_end_at_the_models(
         assert curve.qualities[-1] == pytest.approx(strong.mean())
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_the_oracle_is_nowhere_below_a_router(
     case: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -130,6 +132,7 @@ def test_the_oracle_is_nowhere_below_a_router(
         assert (curve.qualities <= best + 1e-9).all()
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_only_the_order_of_the_numbers_counts_for_the_fine_area(
     case: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -139,6 +142,7 @@ def test_only_the_order_of_the_numbers_counts_for_the_fine_area(
     assert one.qualities.tolist() == pytest.approx(other.qualities.tolist())
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_an_order_and_its_reverse_come_to_one_together(
     case: tuple[np.ndarray, np.ndarray, np.ndarray],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -63,6 +63,7 @@ CASES = st.integers(1, 60).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(CASES, st.integers(1, 20))
 def test_every_prediction_is_in_one_bin_and_the_error_is_bounded(
     case: tuple[np.ndarray, np.ndarray], bins: int
@@ -77,6 +78,7 @@ def test_every_prediction_is_in_one_bin_and_the_error_is_bounded(
     assert bias - 1e-9 <= expected_calibration_error(predicted, scores, bins) <= 1 + 1e-9
 
 
+@settings(deadline=None)
 @given(CASES)
 def test_no_order_has_less_risk_than_the_best(case: tuple[np.ndarray, np.ndarray]) -> None:
     confidence, scores = case

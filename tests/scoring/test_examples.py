@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelrouter import InvalidExamplesError, Task
@@ -159,6 +159,7 @@ def test_learning_needs_rows_of_every_model_and_more_than_one_outcome() -> None:
         check_learnable([Example.of(f"t{i}", "a", 1) for i in range(30)])
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)))
 def test_the_hash_is_of_what_the_rows_say_not_of_their_order(order: list[int]) -> None:
     rows = [Example.of(f"task {i}", "m", i / 10) for i in range(6)]
@@ -175,6 +176,7 @@ def test_equal_tasks_have_one_key_and_others_another() -> None:
     assert task_key(Task.of([{"role": "user", "content": "t"}])) == task_key(Task.of("t"))
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

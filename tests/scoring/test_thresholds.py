@@ -29,7 +29,7 @@ def two_models(prompts: int = 200, seed: int = 0) -> Predictions:
     return Predictions(("weak", "strong"), quality, np.tile([CHEAP, DEAR], (prompts, 1)))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.floats(CHEAP, 0.012), st.integers(0, 50))
 def test_no_other_choice_of_the_same_cost_promises_more(wish: float, seed: int) -> None:
     given_ = two_models(seed=seed)
@@ -42,7 +42,7 @@ def test_no_other_choice_of_the_same_cost_promises_more(wish: float, seed: int) 
     assert found.quality.value == pytest.approx(best, abs=1e-9)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.floats(0.0, 1.0), st.integers(0, 50))
 def test_the_strong_model_gets_at_most_the_share_wished_for(wish: float, seed: int) -> None:
     given_ = two_models(seed=seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -32,6 +32,7 @@ def test_worth_decides_between_cheap_and_dear() -> None:
     assert choose(quality, costs, 0.021).tolist() == [1]
 
 
+@settings(deadline=None)
 @given(TABLES, st.floats(0.01, 500))
 def test_moves_made_up_to_a_worth_give_the_choice_at_it(
     tables: tuple[np.ndarray, np.ndarray], value: float
@@ -51,6 +52,7 @@ def test_moves_made_up_to_a_worth_give_the_choice_at_it(
     assert np.allclose(worth[rows, at], worth[rows, chosen])
 
 
+@settings(deadline=None)
 @given(TABLES)
 def test_cost_and_promised_quality_only_grow_with_worth(
     tables: tuple[np.ndarray, np.ndarray],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -15,9 +15,7 @@ from modelrouter.cli.base import JsonOption, err, out, print_json, progress
 from modelrouter.evaluation import evaluate
 from modelrouter.exceptions import ConfigurationError
 from modelrouter.scoring.examples import read_jsonl
-
-if TYPE_CHECKING:
-    from modelrouter.scoring.learned import LearnedScorer
+from modelrouter.scoring.learned import LearnedScorer
 
 __all__ = ["evaluation", "fit"]
 
@@ -45,8 +43,6 @@ def fit(
     target = output or data.with_suffix(".scorer")
     _writable(target)
     examples = read_jsonl(data, rename=_renamed(rename))
-    from modelrouter.scoring.learned import LearnedScorer
-
     scorer = LearnedScorer.fit(examples, progress=lambda steps: progress(steps, "Learning"))
     scorer.save(target)
     if as_json:
@@ -76,8 +72,6 @@ def evaluation(
     as_json: JsonOption = False,
 ) -> None:
     """Measure the routing on labelled answers, beside one model, chance and prompt length."""
-    from modelrouter.scoring.learned import LearnedScorer
-
     prices = dict(_price(given) for given in price or ())
     if plot is not None:
         _writable(plot)
