@@ -32,6 +32,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _SYSTEM_ROLES: Final = ("system", "developer")
+_NOTHING: Final = (None,) * 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,8 @@ class Task:
         Raises:
             InvalidTaskError: with the field and what is wrong with it.
         """
-        if type(task) is str and (
-            tools is tool_choice is response_format is max_tokens is kind is metadata is None
-        ):
+        fields = (tools, tool_choice, response_format, max_tokens, kind, metadata)
+        if type(task) is str and fields == _NOTHING:
             return cls((_said(task),))  # the usual case has nothing to check but the text
         given: dict[str, Any] = {
             "tools": _tools(tools) if tools is not None else None,
@@ -112,7 +112,10 @@ class Task:
     @property
     def last_user(self) -> Message:
         """The last user turn: what is being asked now."""
-        return next(m for m in reversed(self.messages) if m.role == "user")
+        for message in reversed(self.messages):
+            if message.role == "user":
+                return message
+        raise InvalidTaskError("messages", "no user turn.")
 
     @property
     def text(self) -> str:

@@ -166,7 +166,7 @@ class Policy(Configured):
     ) -> tuple[Prospect, float] | None:
         """The prospect of the highest utility among those within every limit."""
         outlook, signals = situation.prospects, situation.signals
-        costs, latencies, utility_of = outlook.costs, outlook.latencies, self.objective.utility
+        expense, utility_of = outlook.expense, self.objective.utility
         prompt = surely_tokens(signals)
         whole = prompt + signals.output_tokens
         system, turns = signals.system_tokens, signals.user_turns
@@ -178,11 +178,11 @@ class Policy(Configured):
                 or prompt > most_prompt
                 or system > most_system
                 or turns > most_turns
-                or utility_of(1.0, costs[at], latencies[at]) < highest
+                or utility_of(1.0, *(spent := expense(at))) < highest
             ):
                 continue
             prospect = outlook[at]
-            utility = utility_of(prospect.p_quality, costs[at], latencies[at])
+            utility = utility_of(prospect.p_quality, *spent)
             if utility < highest or next(self._threshold_obstacles(prospect), None):
                 continue
             if best is None or utility > highest or _tie_break(prospect) < _tie_break(best):

@@ -75,12 +75,12 @@ class Lineup:
 class Outlook(Sequence[Prospect]):
     """What to expect of each card of a lineup; quality is predicted when first looked at.
 
-    Costs and latencies are plain arithmetic and known at once. Most cards are out of the question
-    for other reasons, so that a decision seldom needs every prediction; what has been predicted
-    once stays as it is. Threads may share it: two of them predict the same.
+    Most cards are out of the question for other reasons, so that a decision seldom needs every
+    prediction; what has been predicted once stays as it is. Threads may share it: two of them
+    predict the same.
     """
 
-    __slots__ = ("_predicted", "_scorer", "_signals", "_task", "costs", "latencies", "lineup")
+    __slots__ = ("_measured", "_predicted", "_scorer", "_signals", "_task", "lineup")
 
     def __init__(
         self,
@@ -93,15 +93,7 @@ class Outlook(Sequence[Prospect]):
         """``measured`` speeds, by card name, stand in place of those that the cards state."""
         self.lineup = lineup
         self._task, self._signals, self._scorer = task, signals, scorer
-        prompt, output = signals.prompt_tokens, signals.output_tokens
-        self.costs = [prompt * in_usd + output * out_usd for in_usd, out_usd in lineup.prices]
-        self.latencies = [
-            first + prompt / prefill + output / decode for first, prefill, decode in lineup.speeds
-        ]
-        if measured:
-            for at, card in enumerate(lineup.cards):
-                if (speed := measured.get(card.name)) is not None:
-                    self.latencies[at] = speed.latency_s(prompt, output)
+        self._measured = measured
         self._predicted: list[Prospect | None] = [None] * len(lineup.cards)
 
     @classmethod
@@ -110,8 +102,6 @@ class Outlook(Sequence[Prospect]):
         unavailable = {p.card.name: p.unavailable for p in prospects if p.unavailable is not None}
         lineup = Lineup([p.card for p in prospects], unavailable)
         outlook = cls(lineup, task, signals, _NoScorer())
-        outlook.costs = [p.cost_usd for p in prospects]
-        outlook.latencies = [p.latency_s for p in prospects]
         outlook._predicted = list(prospects)
         return outlook
 
@@ -136,13 +126,28 @@ class Outlook(Sequence[Prospect]):
         # Predicted in full and without the scorer, so that a copy says the same anywhere.
         return Outlook.of, (tuple(self), self._task, self._signals)
 
+    def expense(self, at: int) -> tuple[float, float]:
+        """USD and seconds that the card of this place is expected to take."""
+        if (known := self._predicted[at]) is not None:
+            return known.cost_usd, known.latency_s
+        lineup, prompt, output = (
+            self.lineup,
+            self._signals.prompt_tokens,
+            self._signals.output_tokens,
+        )
+        input_usd, output_usd = lineup.prices[at]
+        cost_usd = prompt * input_usd + output * output_usd
+        if self._measured and (speed := self._measured.get(lineup.cards[at].name)) is not None:
+            return cost_usd, speed.latency_s(prompt, output)
+        first, prefill, decode = lineup.speeds[at]
+        return cost_usd, first + prompt / prefill + output / decode
+
     def _predict(self, at: int) -> Prospect:
         card = self.lineup.cards[at]
         prospect = Prospect(
             card,
             self._scorer.p_quality(card, self._task, self._signals),
-            self.costs[at],
-            self.latencies[at],
+            *self.expense(at),
             self.lineup.unavailable.get(card.name),
         )
         self._predicted[at] = prospect

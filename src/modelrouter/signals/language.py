@@ -9,6 +9,7 @@ material is judged: it is what a model must be able to read.
 from __future__ import annotations
 
 import re
+from itertools import repeat
 from typing import Final
 
 __all__ = ["UNDETERMINED", "detect_language"]
@@ -212,15 +213,13 @@ _ENGLISH_ENDINGS: Final = ("ing", "ness", "ght", "ould", "tion", "ly", "ed", "ck
 def _by_words(sample: str) -> str:
     lowered = sample.lower()
     words = lowered.translate(_NOT_WORDS).split()
-    english = 0.0
     votes = {"en": 0.0}  # first, so that it wins a draw
     hits = words if sample.isascii() else [*words, *(c for c in lowered if c in _LETTERS)]
-    for word in hits:
-        if word in _ENGLISH_ONLY:
-            english += _ENGLISH_ONLY[word]
-        elif word in _SHARED:
-            for code, weight in _SHARED[word]:
-                votes[code] = votes.get(code, 0.0) + weight
+    # Words of English alone are the most, and need no table of languages.
+    english = sum(map(_ENGLISH_ONLY.get, hits, repeat(0.0)))
+    for word in [word for word in hits if word in _SHARED]:
+        for code, weight in _SHARED[word]:
+            votes[code] = votes.get(code, 0.0) + weight
     votes["en"] += english
     if "'" in lowered:
         votes["fr"] = votes.get("fr", 0.0) + 0.7 * len(_ELISION.findall(lowered))
