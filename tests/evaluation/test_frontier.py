@@ -17,10 +17,10 @@ from modelrouter.evaluation.frontier import (
     Path,
     break_even,
     closed,
-    gap,
     mixture,
 )
 from modelrouter.scoring.value import choose
+from tests.evaluation.plain import closed_at
 
 # Two models on four tasks: the dear one adds a good answer on the first and the second.
 SCORES = np.array([[0, 1], [0, 1], [1, 1], [0, 0]], dtype=float)
@@ -65,10 +65,6 @@ def test_break_even_and_the_gap_closed_by_hand() -> None:
     assert closed_at([1, 0, 0, 0], COSTS, SCORES, value) == pytest.approx(0.5)
     assert closed_at([1, 1, 1, 1], COSTS, SCORES, value) == pytest.approx(0.0)
     assert closed_at([0, 0, 1, 1], COSTS, SCORES, value) == pytest.approx(-1.0)
-
-
-def closed_at(chosen: Any, costs: np.ndarray, scores: np.ndarray, value: float) -> float:
-    return closed([gap(np.array(chosen), costs, scores, value)])
 
 
 def test_several_gaps_are_closed_together() -> None:

@@ -13,10 +13,13 @@ from modelrouter import InvalidExamplesError, ModelCard, Signals, Task
 from modelrouter.catalog import Price
 from modelrouter.evaluation import Outcomes, collect, evaluate, measure
 from modelrouter.evaluation.outcomes import cards_for
+from modelrouter.evaluation.pair import stepped_curve
 from modelrouter.scoring import Difficulty, Example
 from modelrouter.scoring.examples import data_hash
+from modelrouter.scoring.value import choose
 from modelrouter.task import Kind
 from modelrouter.testing import example_card
+from tests.evaluation.plain import closed_at
 
 
 def outcomes(
@@ -101,6 +104,24 @@ def test_figures_lie_where_they_must() -> None:
             closed = at.gap_closed
             assert math.isnan(closed.value) or closed.low <= closed.value <= closed.high <= 1
             assert sum(at.shares.values()) == pytest.approx(1)
+
+
+def test_figures_are_those_of_their_definitions() -> None:
+    given = outcomes(0.7, models=3)
+    assert given.costs is not None
+    report = measure(given, resamples=0)
+    assert report.prices is not None
+    assert report.pair is not None
+    for at in report.prices.at:
+        chosen = choose(given.predicted, given.costs, at.value)
+        plain = closed_at(chosen, given.costs, given.scores, at.value)
+        assert at.gap_closed.value == pytest.approx(plain, nan_ok=True)
+        assert at.quality.value == pytest.approx(given.scores[range(600), chosen].mean())
+        assert at.cost.value == pytest.approx(given.costs[range(600), chosen].mean())
+    gain = given.predicted[:, 2] - given.predicted[:, 0]
+    curve = stepped_curve(gain, given.scores[:, 0], given.scores[:, 2])
+    assert report.pair.ways["router"].apgr.value == pytest.approx(curve.apgr())
+    assert report.pair.ways["router"].cpt80.value == pytest.approx(curve.cpt(0.8))
 
 
 def test_costs_in_strong_calls_where_two_models_have_no_prices() -> None:

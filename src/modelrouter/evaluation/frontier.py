@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Indices = npt.NDArray[np.intp]
 
-__all__ = ["PRICE_STEPS", "Frontier", "Gap", "Path", "break_even", "closed", "gap", "mixture"]
+__all__ = ["PRICE_STEPS", "Frontier", "Gap", "Path", "break_even", "closed", "mixture"]
 
 PRICE_STEPS: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The prices of quality compared at, as multiples of the break-even price."""
@@ -128,22 +128,12 @@ class Gap:
     """What there was to gain over the best single model at a price of quality, and what was.
 
     In mean score, the cost being turned into it at that price. ``possible`` is what an oracle
-    gains, ``gained`` what a choice does: below 0 when one model for everything were better.
+    gains, ``gained`` what a choice does: below 0 when one model for everything were better. The
+    best single model is the best on these tasks at that price.
     """
 
     possible: float
     gained: float
-
-
-def gap(chosen: Indices, costs: Floats, scores: Floats, value: float) -> Gap:
-    """The gap at a price; the best single model is the best on these tasks at that price."""
-    import numpy as np
-
-    worth = scores - costs / value
-    single = float(worth.mean(axis=0).max())
-    oracle = float(worth.max(axis=1).mean())
-    routed = float(worth[np.arange(len(worth)), chosen].mean())
-    return Gap(oracle - single, routed - single)
 
 
 def closed(gaps: Sequence[Gap]) -> float:

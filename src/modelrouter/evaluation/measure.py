@@ -215,21 +215,22 @@ class _Pair:
     def __init__(self, outcomes: Outcomes, weak: int, strong: int) -> None:
         self._names = outcomes.models[weak], outcomes.models[strong]
         self._weak, self._strong = outcomes.scores[:, weak], outcomes.scores[:, strong]
-        self._orders = {
-            "router": _gain(outcomes, weak, strong),
-            "prompt length": outcomes.lengths,
-        }
+        gains = {"router": _gain(outcomes, weak, strong), "prompt length": outcomes.lengths}
+        self._orders = {name: (gain, (-gain).argsort()) for name, gain in gains.items()}
+        self._all = (-gains["router"]).argsort()
 
-    def curves(self, sample: Indices | slice) -> dict[str, tuple[pair.PairCurve, pair.PairCurve]]:
+    def curves(self, sample: Indices) -> dict[str, tuple[pair.PairCurve, pair.PairCurve]]:
         """Each way's curve at tenths and at every threshold."""
+        import numpy as np
+
+        times = np.bincount(sample, minlength=len(self._weak))
+        ways = {}
+        for name, (gain, falling) in self._orders.items():
+            # The sample in the order it will be sorted in, which is then done in no time.
+            rows = np.repeat(falling, times[falling])
+            given = gain[rows], self._weak[rows], self._strong[rows]
+            ways[name] = pair.stepped_curve(*given), pair.fine_curve(*given)
         weak, strong = self._weak[sample], self._strong[sample]
-        ways = {
-            name: (
-                pair.stepped_curve(gain[sample], weak, strong),
-                pair.fine_curve(gain[sample], weak, strong),
-            )
-            for name, gain in self._orders.items()
-        }
         by_chance = pair.random_curve(weak, strong)
         ways["random"] = by_chance, by_chance
         ways["oracle"] = (
@@ -260,7 +261,7 @@ class _Pair:
                 curve=curve,
                 curve_fine=fine,
             )
-            for name, (curve, fine) in self.curves(slice(None)).items()
+            for name, (curve, fine) in self.curves(self._all).items()
         }
         return PairReport(*self._names, ways, found["over length"])
 
@@ -295,42 +296,56 @@ class _Prices:
         self._break_even = frontier.break_even(costs, outcomes.scores)
         self._values = [self._break_even * step for step in frontier.PRICE_STEPS]
         self._choices = [choose(outcomes.predicted, costs, v) for v in self._values]
-        self._rows = np.arange(len(costs))
         quality, cost = outcomes.scores.mean(axis=0), costs.mean(axis=0)
         self._best = int(np.lexsort((cost, -quality))[0])
         self._bounds = float(cost.min()), float(cost[self._best])
+        rows = np.arange(len(costs))
+        # Of every task at every price: what the router gets and pays, and the oracle's worth.
+        self._at_prices = [
+            np.stack(
+                [
+                    outcomes.scores[rows, choice],
+                    costs[rows, choice],
+                    (outcomes.scores - costs / value).max(axis=1),
+                ]
+            )
+            for value, choice in zip(self._values, self._choices, strict=True)
+        ]
 
-    def curves(self, sample: Indices | None) -> dict[str, frontier.Frontier]:
+    def curves(self, sample: Indices) -> dict[str, frontier.Frontier]:
         """The cost-quality curves on a sample."""
-        rows = self._rows if sample is None else sample
         return {
             "router": self._paths["router"].frontier(sample),
-            "mixture": frontier.mixture(self._costs[rows], self._scores[rows]),
+            "mixture": frontier.mixture(self._costs[sample], self._scores[sample]),
             "oracle": self._paths["oracle"].frontier(sample),
         }
 
     def figures(self, sample: Indices) -> dict[str, float]:
         """Every figure on a sample of tasks."""
-        costs, scores = self._costs[sample], self._scores[sample]
+        import numpy as np
+
+        weight = np.bincount(sample, minlength=len(self._costs)) / len(sample)
+        cost, score = weight @ self._costs, weight @ self._scores
         curves = self.curves(sample)
         found = {f"area {name}": curve.area(*self._bounds) for name, curve in curves.items()}
         found["over mixture"] = found["area router"] - found["area mixture"]
-        best_cost = float(costs[:, self._best].mean())
-        same = curves["router"].cost_of(float(scores[:, self._best].mean()))
+        best_cost = float(cost[self._best])
+        same = curves["router"].cost_of(float(score[self._best]))
         found["saved"] = 1.0 - same / best_cost if best_cost > 0 else math.nan
-        rows = self._rows[: len(sample)]
         gaps = []
-        for i, (value, choice) in enumerate(zip(self._values, self._choices, strict=True)):
-            chosen = choice[sample]
-            found[f"quality at {i}"] = float(scores[rows, chosen].mean())
-            found[f"cost at {i}"] = float(costs[rows, chosen].mean())
-            gaps.append(frontier.gap(chosen, costs, scores, value))
+        for i, (value, figures) in enumerate(zip(self._values, self._at_prices, strict=True)):
+            quality, paid, oracle = (float(mean) for mean in figures @ weight)
+            single = float((score - cost / value).max())
+            gaps.append(frontier.Gap(oracle - single, quality - paid / value - single))
+            found[f"quality at {i}"], found[f"cost at {i}"] = quality, paid
             found[f"closed at {i}"] = frontier.closed(gaps[-1:])
         found["closed"] = frontier.closed(gaps)
         return found
 
     def report(self, found: Mapping[str, Estimate]) -> PriceReport:
         """The estimates, put in order."""
+        import numpy as np
+
         quality, cost = self._scores.mean(axis=0), self._costs.mean(axis=0)
         return PriceReport(
             unit=self._unit,
@@ -353,7 +368,7 @@ class _Prices:
             saved=found["saved"],
             area={name: found[f"area {name}"] for name in ("router", "mixture", "oracle")},
             over_mixture=found["over mixture"],
-            curves=self.curves(None),
+            curves=self.curves(np.arange(len(self._costs))),
             singles={
                 name: (float(cost[m]), float(quality[m])) for m, name in enumerate(self._models)
             },

@@ -88,20 +88,12 @@ def stepped_curve(gain: Floats, weak: Floats, strong: Floats, steps: int = STEPS
     """
     import numpy as np
 
-    thresholds = np.unique(np.quantile(gain, np.linspace(0.0, 1.0, steps + 1)))
-    shares, qualities = [0.0], [float(weak.mean())]
-    # From the highest down; the highest itself stands for "above it": none.
-    for threshold in thresholds[:-1][::-1]:
-        chosen = gain >= threshold
-        share = float(chosen.mean())
-        if share == shares[-1]:
-            continue
-        shares.append(share)
-        qualities.append(float(np.where(chosen, strong, weak).mean()))
-    if shares[-1] < 1.0:  # one number for every task: all or none
-        shares.append(1.0)
-        qualities.append(float(strong.mean()))
-    return _curve(np.array(shares), np.array(qualities), weak, strong)
+    falling, qualities = _given_away(gain, weak, strong)
+    thresholds = np.quantile(gain, np.linspace(0.0, 1.0, steps + 1))
+    # A threshold sends whatever is at least as high; the highest one stands for "above it": none.
+    sent = np.searchsorted(-falling, -thresholds[:-1], side="right")
+    points = np.unique(np.concatenate(([0, len(gain)], sent)))
+    return _curve(points / len(gain), qualities[points], weak, strong)
 
 
 def fine_curve(gain: Floats, weak: Floats, strong: Floats) -> PairCurve:
@@ -111,13 +103,18 @@ def fine_curve(gain: Floats, weak: Floats, strong: Floats) -> PairCurve:
     """
     import numpy as np
 
+    falling, qualities = _given_away(gain, weak, strong)
+    points = np.concatenate(([0], np.flatnonzero(np.diff(falling)) + 1, [len(gain)]))
+    return _curve(points / len(gain), qualities[points], weak, strong)
+
+
+def _given_away(gain: Floats, weak: Floats, strong: Floats) -> tuple[Floats, Floats]:
+    """Gains from the highest down, and mean quality when so many tasks go to the strong model."""
+    import numpy as np
+
     order = np.argsort(-gain, kind="stable")
-    total = weak.sum() + np.cumsum((strong - weak)[order])
-    last = np.append(np.diff(gain[order]) != 0, True)
-    count = len(gain)
-    shares = np.append(0.0, (np.flatnonzero(last) + 1) / count)
-    qualities = np.append(weak.mean(), total[last] / count)
-    return _curve(shares, qualities, weak, strong)
+    sums = weak.sum() + np.append(0.0, np.cumsum((strong - weak)[order]))
+    return gain[order], sums / len(gain)
 
 
 def random_curve(weak: Floats, strong: Floats) -> PairCurve:
