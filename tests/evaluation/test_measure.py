@@ -77,6 +77,7 @@ def test_a_router_that_guesses_is_told_so() -> None:
     report = measure(outcomes(0.0), resamples=200)
     assert report.beats_random is False
     assert report.beats_best_single is False
+    assert repr(report).endswith("600 tasks: beats_random=False, beats_best_single=False>")
     text = str(report)
     assert "It does NOT beat a random router" in text
     assert "the interval includes 0.500" in text

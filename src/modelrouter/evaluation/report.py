@@ -128,7 +128,7 @@ class PriceReport:
     singles: dict[str, tuple[float, float]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """What an evaluation found. ``print(report)`` is meant for people.
 
@@ -217,6 +217,12 @@ class Report:
         from modelrouter.evaluation.plots import save
 
         return save(self, path)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Report on {self.scorer}, {self.tasks} tasks: beats_random={self.beats_random}, "
+            f"beats_best_single={self.beats_best_single}>"
+        )
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
