@@ -54,9 +54,11 @@ def moves(quality: Floats, costs: Floats) -> Moves:
             least = max(least, (cost[other] - cost[one]) / (promised[other] - promised[one]))
             found.append((least, task, one, other))
     found.sort(key=lambda move: move[0])
-    columns = [np.array([move[i] for move in found], dtype=np.intp) for i in (1, 2, 3)]
+    task_of, before, after = (
+        np.array([move[i] for move in found], dtype=np.intp) for i in (1, 2, 3)
+    )
     values = np.array([move[0] for move in found], dtype=float)
-    return Moves(np.array(start, dtype=np.intp), *columns, values)
+    return Moves(np.array(start, dtype=np.intp), task_of, before, after, values)
 
 
 def choose(quality: Floats, costs: Floats, value: float) -> Indices:
