@@ -230,7 +230,8 @@ def _mixes(base: Floats, scores: Floats, damping: float = 20.0) -> Floats:
         if not seen.any():
             continue
         center, mean = base[seen].mean(0), scores[seen, model].mean()
-        spread = base[seen].std(0) + 1e-6
+        # What hardly varies here must not weigh much: it may vary more in other texts.
+        spread = np.maximum(base[seen].std(0), 0.1)
         design = (base[seen] - center) / spread
         weight = np.linalg.solve(
             design.T @ design + damping * np.eye(base.shape[1]),
