@@ -218,6 +218,17 @@ def test_a_scorer_measured_on_the_rows_it_was_fitted_on_is_named() -> None:
         assert any("fitted on these very rows" in w for w in report.warnings) is named
 
 
+class FittedOnWeak(Fixed):
+    models = ("weak", "other")
+
+
+def test_models_that_the_scorer_was_not_fitted_on_are_named() -> None:
+    report = evaluate(labelled(), FittedOnWeak(weak=0.5, strong=0.75), resamples=10)
+    (warning,) = [w for w in report.warnings if "fitted on no answer" in w]
+    assert "no answer of strong:" in warning
+    assert "It knows weak, other." in warning
+
+
 def test_costs_come_from_the_rows_or_from_prices() -> None:
     scorer = Fixed(weak=0.5, strong=0.75)
     assert collect(labelled(), scorer).costs is None

@@ -69,6 +69,13 @@ def evaluate(
         warnings.append(
             "The scorer was fitted on these very rows: the figures flatter it. Hold some back."
         )
+    fitted = tuple(getattr(scorer, "models", ()))
+    strangers = [model for model in outcomes.models if model not in fitted]
+    if fitted and strangers:
+        warnings.append(
+            f"The scorer was fitted on no answer of {', '.join(strangers)}: what it predicts of "
+            f"them is from their cards alone. It knows {', '.join(fitted)}."
+        )
     return measure(
         outcomes, scorer=name, pair=pair, resamples=resamples, seed=seed, warnings=warnings
     )
