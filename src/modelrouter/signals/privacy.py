@@ -1,8 +1,8 @@
 """Privacy: which kinds of personal data a text holds.
 
-Every character is looked at, but for long tables of numbers: of those in a text of more than
-:data:`LONG` characters some stretches are read, spread evenly. A list of customers is found; one
-number among ten thousand others may not be.
+Every character is looked at, but for encoded files and long tables of numbers: of those in a text
+of more than :data:`LONG` characters some stretches are read, spread evenly. A list of customers is
+found; one number among ten thousand others may not be.
 
 Each kind has an anchor that is rare in usual text and quick to find ("@", "-dd-", "+"), and a
 check of what stands around it, so a text without personal data costs a few substring searches
@@ -44,9 +44,10 @@ LONG: Final = 20_000
 _STRETCH: Final = 500
 _SIGNS: Final = b"0123456789@"
 _DIGITS: Final = "0123456789"
+_SEPARATORS: Final = frozenset(" \t,;:'\"")
 _DENSE: Final = 0.2
 """Share of digits and at signs from which a stretch of text counts as a table of numbers."""
-_DENSE_READ: Final = 12
+_DENSE_READ: Final = 10
 """Stretches of numbers that are looked at in a long text: it bounds the time that any can take."""
 
 
@@ -68,6 +69,8 @@ def _bounded(text: str) -> str:
 
 
 def _is_dense(stretch: str) -> bool:
+    if stretch.isascii() and _SEPARATORS.isdisjoint(stretch):
+        return True  # an encoded file
     data = stretch.encode("utf-8", "surrogatepass")
     return len(data) - len(data.translate(None, _SIGNS)) > _DENSE * _STRETCH
 
