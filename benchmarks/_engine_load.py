@@ -76,7 +76,7 @@ def shared_prefix(
 
     Once that took ``enough_s`` no further prefix is begun.
     """
-    peer.ask("warm up", 4)
+    peer.prepare([1])
     began = time.perf_counter()
     firsts: list[float] = []
     laters: list[float] = []

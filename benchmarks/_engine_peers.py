@@ -63,6 +63,10 @@ class Peer:
     name: ClassVar[str]
     batches: ClassVar[bool] = True  # does it answer several requests at once?
 
+    def prepare(self, callers: Sequence[int]) -> None:
+        """Do beforehand what is done once, for these numbers of callers."""
+        self.ask("warm up", 4)
+
     def ask(self, prompt: str, max_tokens: int) -> Answer:
         """Answer; called by as many threads as there are callers."""
         raise NotImplementedError
@@ -179,6 +183,10 @@ class LowLevel(Peer):
         self._contexts: dict[int, Any] = {}
         # The batch's arrays grow to hold all prompts of one step, or one token a sequence.
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+
+    def prepare(self, callers: Sequence[int]) -> None:
+        for sequences in callers:
+            self.answers([["warm up"]] * sequences, 2)
 
     def _context(self, sequences: int) -> Any:
         if sequences not in self._contexts:

@@ -195,9 +195,7 @@ def scaling(
         peers: dict[str, Peer] = {}
         for name, peer in started(options.peers, setup):
             peers[name] = stack.enter_context(closing(peer))
-        for peer in peers.values():
-            for level in levels_of(peer, levels):  # contexts and buffers are made here
-                peer.answers([[prompt(level, 8)]] * level, 2)
+            peer.prepare(levels_of(peer, levels))
         seed = 0
         for _ in range(repeats):
             for callers in list(levels):
