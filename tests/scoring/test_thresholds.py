@@ -171,6 +171,14 @@ def test_too_few_prompts_or_models() -> None:
         threshold(HeuristicScorer(), ["x"] * 30, [example_card()], strong_share=0.5)
 
 
+def test_prompts_may_be_any_iterable_but_one_text() -> None:
+    cards = [example_card("weak"), example_card("strong")]
+    prompts = (f"Say {i}." for i in range(30))
+    assert threshold(HeuristicScorer(), prompts, cards, strong_share=0.0).prompts == 30
+    with pytest.raises(ConfigurationError, match="prompts is one str, not several"):
+        threshold(HeuristicScorer(), "Say something, all thirty of you.", cards, strong_share=0.0)
+
+
 def test_models_of_one_price_differ_by_quality_alone() -> None:
     quality = np.tile([0.3, 0.8], (30, 1))
     same = Predictions(("a", "b"), quality, np.full((30, 2), 0.01))

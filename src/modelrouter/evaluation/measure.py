@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -42,7 +42,7 @@ _FEW: Final = 200
 
 
 def evaluate(
-    examples: Sequence[Example],
+    examples: Iterable[Example],
     scorer: Scorer,
     *,
     catalog: Iterable[ModelCard] = (),
@@ -61,6 +61,7 @@ def evaluate(
     Raises:
         InvalidExamplesError: fewer than two models or ten tasks, or an unknown name in ``pair``.
     """
+    examples = list(examples)
     outcomes = collect(examples, scorer, catalog=catalog, prices=prices, progress=progress)
     name = type(scorer).__name__
     warnings = []

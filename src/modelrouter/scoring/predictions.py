@@ -47,7 +47,7 @@ class Predictions:
 
 
 def predict(
-    scorer: Scorer, prompts: Sequence[TaskLike] | Sequence[Example], cards: Iterable[ModelCard]
+    scorer: Scorer, prompts: Iterable[TaskLike] | Iterable[Example], cards: Iterable[ModelCard]
 ) -> Predictions:
     """What the scorer expects of every prompt and model.
 
@@ -64,7 +64,11 @@ def predict(
             f"cards={[card.name for card in known]}: there is nothing to choose between.",
             hint="Give the cards of at least two models.",
         )
-    tasks, scores = _tasks(prompts, [card.name for card in known])
+    if isinstance(prompts, (str, Task)):
+        raise ConfigurationError(
+            f"prompts is one {type(prompts).__name__}, not several.", hint="Give a list."
+        )
+    tasks, scores = _tasks(list(prompts), [card.name for card in known])
     quality, costs = tables(scorer, tasks, known)
     names = tuple(card.name for card in known)
     return Predictions(names, quality, costs, scores, _doubts(scorer, names))
@@ -98,7 +102,7 @@ def _doubts(scorer: Scorer, names: Iterable[str]) -> tuple[float, ...]:
 
 
 def _tasks(
-    prompts: Sequence[TaskLike] | Sequence[Example], names: list[str]
+    prompts: Sequence[TaskLike | Example], names: list[str]
 ) -> tuple[Sequence[Task], Floats | None]:
     labelled = [p for p in prompts if isinstance(p, Example)]
     if not labelled:

@@ -7,7 +7,7 @@ cost and expected quality only grow, so each wish has one best threshold.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,7 +88,7 @@ class Threshold:
 
 def threshold(
     scorer: Scorer | Predictions,
-    prompts: Sequence[TaskLike] | Sequence[Example] = (),
+    prompts: Iterable[TaskLike] | Iterable[Example] = (),
     cards: Iterable[ModelCard] = (),
     *,
     max_cost: float | None = None,
