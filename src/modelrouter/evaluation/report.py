@@ -347,9 +347,11 @@ def _against_single(prices: PriceReport) -> str:
 def _percent(estimate: Estimate) -> str:
     if math.isnan(estimate.value):
         return "nothing to gain"
-    if math.isnan(estimate.low):
-        return f"{estimate.value:.1%}"
-    return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
+    # Adding 0.0 after rounding leaves no "-0.0%".
+    value, low, high = (
+        f"{round(x, 3) + 0.0:.1%}" for x in (estimate.value, estimate.low, estimate.high)
+    )
+    return value if math.isnan(estimate.low) else f"{value} ({low} to {high})"
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -394,7 +396,10 @@ def _price_lines(prices: PriceReport) -> Iterator[str]:
     areas = ", ".join(f"{name} {area}" for name, area in prices.area.items())
     yield f"  mean quality over cost: {areas}"
     if math.isnan(prices.saved.value):
-        yield f"  the router does not reach the quality of {prices.best_single} at any cost"
+        yield (
+            f"  the router's choices nowhere reach the quality of {prices.best_single}: for that, "
+            "use it alone"
+        )
     else:
         yield f"  cost saved at the quality of {prices.best_single}: {_percent(prices.saved)}"
     yield f"  {'worth of a good answer':<24}  {'quality':<24}  {'cost':<12}  gap closed"
