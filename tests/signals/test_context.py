@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelrouter.signals import detect_language
 from modelrouter.signals.context import (
     ESTIMATE_ERROR,
     EXACT_CHARACTERS,
     IMAGE_TOKENS,
     OTHER_SCRIPTS_ERROR,
+    UNKNOWN_LANGUAGE_ERROR,
     count,
     estimate_error,
     estimate_tokens,
@@ -49,6 +51,53 @@ GERMAN = (
     "Der Hafen hat im letzten Jahr etwas weniger Container umgeschlagen als im Jahr davor. Die "
     "Behörde nennt die schwache Nachfrage und das niedrige Wasser im Spätsommer als Gründe. "
 )
+FOREIGN = {
+    "nl": (
+        "De haven van Rotterdam heeft vorig jaar iets minder containers overgeslagen dan het "
+        "jaar daarvoor. Het havenbedrijf noemt de zwakke vraag en het lage water in de "
+        "nazomer als oorzaak. De investeringen gaan desondanks door: een nieuwe terminal moet "
+        "binnenkort opengaan, en de derde fase van de uitbreiding is goedgekeurd. Vakbonden "
+        "waarschuwen dat automatisering ongeveer negenhonderd banen zal kosten. "
+    ),
+    "fi": (
+        "Satama kasitteli viime vuonna hieman vahemman kontteja kuin edellisena vuonna. "
+        "Viranomaisten mukaan syyna ovat heikko kysynta ja loppukesan matala vesi. "
+        "Investoinnit jatkuvat kuitenkin: uusi terminaali avataan pian, ja laajennuksen "
+        "kolmas vaihe on hyvaksytty. Ammattiliitot varoittavat, etta automaatio maksaa noin "
+        "yhdeksansataa tyopaikkaa kaupungin satamassa. "
+    ),
+    "es": (
+        "El puerto manejo algo menos de contenedores que el ano anterior. La autoridad culpa "
+        "a la demanda debil y al bajo nivel del agua a finales del verano. Las inversiones "
+        "continuan de todos modos: una nueva terminal debe abrir pronto y la tercera fase de "
+        "la ampliacion ha sido aprobada. "
+    ),
+    "it": (
+        "Il porto ha movimentato l'anno scorso un po' meno container rispetto all'anno "
+        "precedente. L'autorita portuale indica come cause la domanda debole e il basso "
+        "livello dell'acqua a fine estate. Gli investimenti continuano comunque: un nuovo "
+        "terminal dovrebbe aprire presto e la terza fase dell'ampliamento e stata approvata. "
+    ),
+    "sv": (
+        "Hamnen hanterade under forra aret nagot farre containrar an aret innan. Myndigheten "
+        "anger svag efterfragan och lagt vatten under sensommaren som orsaker. "
+        "Investeringarna fortsatter anda: en ny terminal ska snart invigas, och den tredje "
+        "etappen av utbyggnaden har godkants av kommunen. "
+    ),
+    "id": (
+        "Pelabuhan itu menangani sedikit lebih sedikit peti kemas dibandingkan tahun "
+        "sebelumnya. Pihak berwenang menyalahkan permintaan yang lemah dan rendahnya "
+        "permukaan air pada akhir musim panas. Investasi tetap berlanjut: terminal baru akan "
+        "segera dibuka dan tahap ketiga perluasan telah disetujui. "
+    ),
+    "sw": (
+        "Bandari ilishughulikia kontena chache kidogo kuliko mwaka uliopita. Mamlaka inalaumu "
+        "mahitaji dhaifu na kina cha chini cha maji mwishoni mwa majira ya joto. Uwekezaji "
+        "unaendelea hata hivyo: kituo kipya kitafunguliwa hivi karibuni na awamu ya tatu ya "
+        "upanuzi imeidhinishwa. "
+    ),
+}
+"""The same report in ASCII letters of other languages."""
 Encoder = Callable[[str], int]
 
 
@@ -77,6 +126,16 @@ class TestEstimate:
     @pytest.mark.parametrize("text", [PROSE, CODE, JSON, GERMAN], ids="prose code json de".split())
     def test_keeps_within_the_stated_error(self, text: str, exact: Encoder) -> None:
         assert abs(estimate_tokens(text) / exact(text) - 1) <= ESTIMATE_ERROR
+
+    @pytest.mark.parametrize("name", FOREIGN)
+    def test_other_languages_in_ascii_keep_within_theirs(self, name: str, exact: Encoder) -> None:
+        text = FOREIGN[name]
+        language = detect_language(text)
+        margin = estimate_error(text, language)
+        assert margin <= UNKNOWN_LANGUAGE_ERROR
+        assert abs(exact(text) / estimate_tokens(text, language) - 1) <= margin
+        counted = count(Task.of(text), "chat", language=language)
+        assert counted.prompt * (1 + counted.error) >= exact(text)
 
     @pytest.mark.parametrize("text", [CHINESE, JAPANESE], ids=["zh", "ja"])
     def test_other_scripts_keep_within_theirs(self, text: str, exact: Encoder) -> None:

@@ -47,7 +47,8 @@ def read(
     """
     kind, confidence = detect_kind(task)
     text = task.text
-    context = count(task, kind, tokenizer)
+    language = detect_language(text)
+    context = count(task, kind, tokenizer, language)
     complexity, skills = difficulty(text, kind)
     whole = text if len(task.messages) == 1 else "\n".join(m.text for m in task.messages)
     return Signals(
@@ -58,7 +59,7 @@ def read(
         output_tokens=context.output,
         token_error=context.error,
         needs=_needs(task, context.prompt + context.output),
-        language=detect_language(text),
+        language=language,
         pii=find_pii(whole),
         characters=len(whole),
         user_turns=task.user_turns,

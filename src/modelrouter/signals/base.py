@@ -12,6 +12,9 @@ __all__ = ["Difficulty", "DifficultyReader", "Need", "Signals", "Tokenizer"]
 
 Need: TypeAlias = Literal["vision", "tools", "json_schema", "long_context"]
 
+UNDETERMINED: Final = "und"
+"""ISO 639-2's code for a language that cannot be told."""
+
 LONG_CONTEXT_TOKENS: Final = 8_000
 """From this many context tokens on, a task needs ``long_context``."""
 

@@ -12,10 +12,9 @@ import re
 from itertools import repeat
 from typing import Final
 
-__all__ = ["UNDETERMINED", "detect_language"]
+from modelrouter.signals.base import UNDETERMINED
 
-UNDETERMINED: Final = "und"
-"""ISO 639-2's code for a language that cannot be told."""
+__all__ = ["UNDETERMINED", "detect_language"]
 
 _HEAD: Final = 500
 _TAIL: Final = 300
