@@ -1,21 +1,27 @@
-"""Time to read a prompt's signals and to decide, beside LiteLLM's complexity router.
+"""Time to decide, whole and by stage, beside LiteLLM's complexity router.
 
-    python benchmarks/decision_latency.py [--repeats 30]
+    python benchmarks/decision_latency.py [--repeats 30] [--all-keys]
 
 One process; the contenders take turns repeat by repeat, and the thread's own CPU time is taken
 (all of them are arithmetic), so that whatever else the machine does falls on all alike. Printed
-are the median time of one call and how many of ours fit into one of the peer's. Texts: a request
-for a product description (250 characters), English prose with dates and figures (5 KB, 500 KB).
-The peer's call is ``ComplexityRouter.classify`` with its defaults (rules, no model); ours are
-``signals.read`` (kind, complexity, tokens, needs, language, personal data) and
-``Router.consider`` (signals, scores for every known card, policy, ordered candidates).
+are the median and the least time of one call and, by the medians, how many of ours fit into one
+of the peer's. Texts: a request for a product description (257 characters), English prose with
+dates and figures (5 KB, 500 KB), digits and base64 (500 KB).
+
+The peer's call is ``ComplexityRouter.classify`` with its defaults (rules, no model). Ours is
+``Router.route`` with the default scorer over the built-in catalog; then its stages: the task made
+of the string, kind, language, tokens, personal data, the scorer's reading, all signals, and the
+decision (assess and decide). ``--all-keys`` lets every hosted model be available, so that there are
+more to choose among; no model is called.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import os
 import platform
+import random
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -26,7 +32,13 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 from litellm import Router as LiteLLMRouter
 from litellm.router_strategy.complexity_router.complexity_router import ComplexityRouter
 
-from modelrouter.signals import read
+from modelrouter import Router
+from modelrouter.catalog import discover
+from modelrouter.catalog.builtin import key_variables
+from modelrouter.policies import Policy
+from modelrouter.scoring import Lineup, assess
+from modelrouter.signals import detect_kind, detect_language, find_pii, read
+from modelrouter.signals.context import count
 from modelrouter.task import Task
 
 SHORT = (
@@ -54,54 +66,79 @@ def seconds_per_call(call: Callable[[str], object], text: str, *, at_least: floa
     return spent / calls
 
 
-def contenders() -> list[Contender]:
-    """The peer first, then ours."""
-    peer = ComplexityRouter(
+def peer() -> Contender:
+    """LiteLLM's router by complexity."""
+    router = ComplexityRouter(
         "auto",
         LiteLLMRouter(
             model_list=[{"model_name": "small", "litellm_params": {"model": "openai/gpt-4o-mini"}}]
         ),
         default_model="small",
     )
-    found: list[Contender] = [
-        (f"litellm {version('litellm')} classify", peer.classify),
-        ("modelrouter signals.read", lambda text: read(Task.of(text))),
-    ]
-    try:
-        from modelrouter import Router
+    return f"litellm {version('litellm')} classify", router.classify
 
-        router = Router()
-        router.consider("hi")
-    except Exception as error:  # a benchmark of what there is: say why a line is missing
-        print(f"Router is left out: {type(error).__name__}: {error}")
-    else:
-        found.append(("modelrouter Router.consider", router.consider))
-    return found
+
+def ours(router: Router, text: str) -> list[Contender]:
+    """The whole route, then its stages on what the stages before them made of the text."""
+    task = Task.of(text)
+    scorer, lineup = router.scorer, Lineup(router.catalog, router.unavailable)
+    signals = read(task, difficulty=scorer.read)
+    kind, language = signals.kind, signals.language
+    policy = Policy.of(None)
+    return [
+        (f"modelrouter route ({type(scorer).__name__})", router.consider),
+        ("  the task", Task.of),
+        ("  kind", lambda _: detect_kind(task)),
+        ("  language", detect_language),
+        ("  tokens", lambda _: count(task, kind, language=language)),
+        ("  personal data", find_pii),
+        ("  the scorer's reading", lambda text: scorer.read(text, kind)),
+        ("  all signals", lambda _: read(task, difficulty=scorer.read)),
+        ("  the decision", lambda _: policy.decide(assess(task, signals, lineup, scorer))),
+    ]
+
+
+def set_all_keys() -> None:
+    """A key of no worth for every provider that the catalog knows."""
+    for card in discover({}).catalog:
+        if card.location == "hosted":
+            for variable in key_variables(card.name):
+                os.environ.setdefault(variable, "none")
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--repeats", type=int, default=30)
-    repeats = arguments.parse_args().repeats
+    arguments.add_argument("--all-keys", action="store_true")
+    chosen = arguments.parse_args()
+    if chosen.all_keys:
+        set_all_keys()
     texts = {
-        "250 characters": SHORT,
+        "257 characters": SHORT,
         "5 KB": (PROSE * 20)[:5_000],
         "500 KB": (PROSE * 1_500)[:500_000],
+        "500 KB of digits": "1234567 " * 62_500,
+        "500 KB of base64": base64.b64encode(random.Random(7).randbytes(375_000)).decode(),
     }
-    rivals = contenders()
+    other = peer()
+    router = Router()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"load average {', '.join(f'{x:.1f}' for x in os.getloadavg())}; median of {repeats}")
+    print(f"load average {', '.join(f'{x:.1f}' for x in os.getloadavg())}")
+    print(f"{len(router.catalog)} cards, {len(router.available)} of them available")
     for name, text in texts.items():
-        rounds = repeats if len(text) < 100_000 else max(3, repeats // 5)
+        rounds = chosen.repeats if len(text) < 100_000 else max(3, chosen.repeats // 5)
+        rivals = [other, *ours(router, text)]
         samples: dict[str, list[float]] = {rival: [] for rival, _ in rivals}
         for _ in range(rounds):
             for rival, call in rivals:
                 samples[rival].append(seconds_per_call(call, text, at_least=0.003))
-        peer = median(samples[rivals[0][0]])
-        print(f"\n{name} ({len(text):,} characters)")
+        base = median(samples[other[0]])
+        print(f"\n{name} ({len(text):,} characters), {rounds} repeats")
+        print(f"  {'':<36} {'median':>13} {'least':>13} {'peer/this':>10}")
         for rival, _ in rivals:
-            took = median(samples[rival])
-            print(f"  {rival:<32} {took * 1e6:>12,.1f} µs   {peer / took:>8.1f}x")
+            took, least = median(samples[rival]), min(samples[rival])
+            print(f"  {rival:<36} {took * 1e6:>10,.1f} µs {least * 1e6:>10,.1f} µs", end="")
+            print(f" {base / took:>9,.1f}x")
 
 
 if __name__ == "__main__":
