@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +30,7 @@ from _models import cache_dir
 
 BATCH = 512  # prompt tokens in one step
 CACHE_TYPES = {"f16": 1, "q8_0": 8}  # as ggml numbers them
+CACHE_BYTES = {"f16": 2.0, "q8_0": 34 / 32}  # for each number kept
 
 
 class PeerMissingError(Exception):
@@ -127,6 +128,11 @@ class Ours(Peer):
         self.card = ModelCard.local(setup.path)
         self.backend = LlamaCppBackend(LlamaCppSettings(**settings))
 
+    def cache_bytes_a_token(self) -> float:
+        """What keys and values of one token take; the model must be loaded."""
+        figures = self.backend.figures(self.card)
+        return figures.cache_bytes / (figures.slots * figures.context_per_slot)
+
     def request(self, prompt: str, max_tokens: int, timeout_s: float | None = None) -> Any:
         """The request that :meth:`ask` makes."""
         from modelrouter.backends.base import Request
@@ -183,6 +189,16 @@ class LowLevel(Peer):
         self._contexts: dict[int, Any] = {}
         # The batch's arrays grow to hold all prompts of one step, or one token a sequence.
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+
+    def keep_as(self, ours: Ours) -> str:
+        """Keep keys and values as ours does, before any context is made; gives the type."""
+        lib, model = self._lib, self._model
+        head = lib.llama_model_n_embd(model) // lib.llama_model_n_head(model)
+        numbers = 2 * head * lib.llama_model_n_head_kv(model) * lib.llama_model_n_layer(model)
+        bytes_a_number = ours.cache_bytes_a_token() / numbers
+        kind = min(CACHE_BYTES, key=lambda name: abs(CACHE_BYTES[name] - bytes_a_number))
+        self._setup = replace(self._setup, cache_type=kind)
+        return kind
 
     def prepare(self, callers: Sequence[int]) -> None:
         for sequences in callers:

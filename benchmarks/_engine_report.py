@@ -28,9 +28,13 @@ Rates = dict[str, dict[int, list[Rate]]]  # peer -> callers -> one for each repe
 
 @dataclass
 class Figures:
-    """What was measured with one model; a part that was not is empty."""
+    """What was measured with one model; a part that was not is empty.
+
+    ``cache_type`` is how ours and the low-level loop kept keys and values.
+    """
 
     threads: int
+    cache_type: str
     rates: Rates = field(default_factory=dict)
     first_tokens: dict[str, FirstTokens] = field(default_factory=dict)
     crowd: CrowdResult | None = None
@@ -46,7 +50,7 @@ class Figures:
         firsts = {peer: FirstTokens(**times) for peer, times in kept["first_tokens"].items()}
         crowd = CrowdResult(**kept["crowd"]) if kept["crowd"] else None
         soak = Soak(**kept["soak"]) if kept["soak"] else None
-        return cls(kept["threads"], rates, firsts, crowd, soak)
+        return cls(kept["threads"], kept["cache_type"], rates, firsts, crowd, soak)
 
     def add(self, other: Figures) -> None:
         """Take over the parts that another run has; its repetitions come to ours."""
@@ -70,7 +74,8 @@ class Results:
         """Runs put together; the machine is the last one's.
 
         Raises:
-            ValueError: they differ in threads, so their figures do not belong in one table.
+            ValueError: they differ in threads or in what keys and values are kept as, so their
+                figures do not belong in one table.
         """
         results = cls({})
         for path in paths:
@@ -78,9 +83,10 @@ class Results:
             results.machine = kept["machine"]
             for key, figures in kept["models"].items():
                 found = Figures.read(figures)
-                mine = results.models.setdefault(key, Figures(found.threads))
-                if mine.threads != found.threads:
-                    raise ValueError(f"{path}: {key} with {found.threads}, not {mine.threads}")
+                mine = results.models.setdefault(key, Figures(found.threads, found.cache_type))
+                how = [(of.threads, of.cache_type) for of in (mine, found) if of.rates]
+                if len(set(how)) > 1:
+                    raise ValueError(f"{path}: {key} was measured otherwise: {how}")
                 mine.add(found)
         return results
 
@@ -174,7 +180,7 @@ def print_machine(machine: Mapping[str, Any]) -> None:
 def print_model(key: str, found: Figures) -> None:
     """Everything about one model but its targets."""
     print_title(key, found)
-    print_rates(found.rates)
+    print_rates(found)
     print_first_tokens(found.first_tokens)
     if found.crowd:
         print_crowd(found.crowd)
@@ -187,7 +193,11 @@ def print_title(key: str, found: Figures) -> None:
     print(f"\n{MODELS[key].title}, {found.threads} thread{plural}", flush=True)
 
 
-def print_rates(rates: Rates) -> None:
+def print_rates(found: Figures) -> None:
+    rates = found.rates
+    if rates:
+        print(f"keys and values of {TITLES['ours']} and the {TITLES['low-level']}: ", end="")
+        print(found.cache_type)
     levels = sorted({callers for by_level in rates.values() for callers in by_level})
     for title, figure in (("second", "per_s"), ("second of processor time", "per_cpu_s")):
         if rates:

@@ -19,8 +19,11 @@ Peers: ours; low-level (a plain loop over llama.cpp's C API, the most there is t
 Python); llama (``llama_cpp.Llama`` behind a lock); python-server (``llama_cpp.server``);
 example-server (the batching server among llama-cpp-python's examples) and llama-server
 (llama.cpp's own), both after ``benchmarks/build_llama_server.sh``. What is not there is named
-and left out. ``--json`` is written after every repetition; Ctrl-C or SIGTERM ends a run after the
-measurement under way, with the tables of what there is.
+and left out. The loop keeps keys and values in the type that ours chooses, the others in their
+own default, f16; ``--cache-type`` gives every peer the same.
+
+``--json`` is written after every repetition; Ctrl-C or SIGTERM ends a run after the measurement
+under way, with the tables of what there is.
 """
 
 from __future__ import annotations
@@ -41,8 +44,8 @@ from typing import Any
 
 import _engine_report as report
 from _engine_load import prefix_of, prompt, rough_crowd, shared_prefix, soak
-from _engine_peers import CACHE_TYPES, PEERS, LowLevel, Peer, Setup, started
-from _engine_report import Figures, Rate, Rates, Results
+from _engine_peers import CACHE_TYPES, PEERS, LowLevel, Ours, Peer, Setup, started
+from _engine_report import Figures, Rate, Results
 from _models import MODELS, Model, made
 
 LEVELS = (1, 2, 4, 8, 16, 32)
@@ -159,11 +162,11 @@ def measure(results: Results, options: argparse.Namespace) -> None:
     for key in options.models:
         model = made(key)
         setup = Setup(model.path, options.threads, SLOTS, CONTEXT, options.cache_type)
-        found = results.models[key] = Figures(options.threads)
+        found = results.models[key] = Figures(options.threads, options.cache_type or "not compared")
         report.print_title(key, found)
         if "scaling" in options.parts:
-            scaling(model, setup, options, found.rates, keep)
-            report.print_rates(found.rates)
+            scaling(model, setup, options, found, keep)
+            report.print_rates(found)
         if "prefix" in options.parts and not cut.is_set():
             prefixes(setup, options, found, keep)
             report.print_first_tokens(found.first_tokens)
@@ -184,10 +187,10 @@ def scaling(
     model: Model,
     setup: Setup,
     options: argparse.Namespace,
-    rates: Rates,
+    found: Figures,
     keep: Callable[[], None],
 ) -> None:
-    """Fill ``rates``; ``keep`` is called after each repetition."""
+    """Fill ``found.rates``; ``keep`` is called after each repetition."""
     max_tokens = model.max_tokens // (2 if options.quick else 1)
     repeats = options.repeats or (1 if options.quick else model.repeats)
     levels = list(options.levels)
@@ -195,6 +198,9 @@ def scaling(
         peers: dict[str, Peer] = {}
         for name, peer in started(options.peers, setup):
             peers[name] = stack.enter_context(closing(peer))
+            ours = peers.get("ours")
+            if isinstance(peer, LowLevel) and isinstance(ours, Ours) and not options.cache_type:
+                found.cache_type = peer.keep_as(ours)
             peer.prepare(levels_of(peer, levels))
         seed = 0
         for _ in range(repeats):
@@ -211,7 +217,7 @@ def scaling(
                         began = time.perf_counter()
                         rate = measured(peer, prompts, max_tokens)
                         longest = max(longest, time.perf_counter() - began)
-                        rates.setdefault(name, {}).setdefault(callers, []).append(rate)
+                        found.rates.setdefault(name, {}).setdefault(callers, []).append(rate)
                 if longest > LONG_S:
                     levels.remove(callers)
             keep()
