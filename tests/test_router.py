@@ -29,6 +29,7 @@ from modelrouter import (
     UnknownModelError,
     UnsupportedModalityError,
 )
+from modelrouter.catalog import Speed
 from modelrouter.testing import EchoBackend, FunctionBackend, example_card
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -350,3 +351,19 @@ def test_a_closed_router_says_so(router):
 def test_an_empty_catalog_says_what_to_do():
     with pytest.raises(NoEligibleModelError, match="OPENAI_API_KEY"):
         Router(catalog=Catalog()).route("hello")
+
+
+class Measured(EchoBackend):
+    """A backend whose queue is long."""
+
+    def speed(self, card: ModelCard) -> Speed:
+        return Speed(first_token_s=42.0)
+
+
+def test_a_local_model_is_judged_by_its_measured_speed():
+    text = "Fix the grammar: she go home."
+    with Router(backends={"llamacpp": EchoBackend()}) as idle:
+        stated = next(c for c in idle.consider(text).candidates if c.card.path)
+    with Router(backends={"llamacpp": Measured()}) as busy:
+        measured = next(c for c in busy.consider(text).candidates if c.model == stated.model)
+    assert stated.latency_s < 42.0 < measured.latency_s
