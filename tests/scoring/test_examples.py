@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelrouter import InvalidExamplesError, Task
+from modelrouter import Catalog, InvalidExamplesError, Task
 from modelrouter.scoring.examples import (
     Example,
     check_learnable,
@@ -19,6 +19,7 @@ from modelrouter.scoring.examples import (
     read_jsonl,
     task_key,
 )
+from modelrouter.testing import example_card
 
 
 def parse(*rows: Any, **options: Any) -> list[Example]:
@@ -54,6 +55,14 @@ def test_a_pair_under_names_of_ones_own() -> None:
         ("mixtral", 0.0, "history"),
         ("gpt-4", 1.0, "history"),
     ]
+
+
+def test_a_short_name_becomes_the_name_of_its_card() -> None:
+    catalog = Catalog([example_card("acme/large"), example_card("acme/small")])
+    rows = [{"task": "t", "scores": {"Large": 1, "unheard-of": 0}}]
+    examples = parse(*rows, catalog=catalog, rename={"unheard-of": "small"})
+    assert [e.model for e in examples] == ["acme/large", "acme/small"]
+    assert [e.model for e in parse(*rows, catalog=catalog)] == ["acme/large", "unheard-of"]
 
 
 def test_conversations_are_tasks_too() -> None:

@@ -42,13 +42,21 @@ def fit(
     """Learn how well each model does which tasks, and say how well that was learned."""
     target = output or data.with_suffix(".scorer")
     _writable(target)
-    examples = read_jsonl(data, rename=_renamed(rename))
+    catalog = discover({}).catalog
+    examples = read_jsonl(data, rename=_renamed(rename), catalog=catalog)
     scorer = LearnedScorer.fit(examples, progress=lambda steps: progress(steps, "Learning"))
     scorer.save(target)
     if as_json:
         print_json({"output": str(target), **scorer.about})
         return
     out.print(_fit_table(scorer))
+    if nameless := [name for name in scorer.about["held_out"] if name not in catalog]:
+        err.print(
+            f"No known card is called {escape(' or '.join(nameless))}: what was learned serves "
+            "a card of that name (ModelCard), or --rename it to a model that "
+            "`modelrouter models` lists.",
+            highlight=False,
+        )
     err.print(f"Written: {escape(str(target))}. Measure it on rows held back:", highlight=False)
     err.print(f"  modelrouter eval OTHER.jsonl --scorer {escape(str(target))}", highlight=False)
 
@@ -75,11 +83,12 @@ def evaluation(
     prices = dict(_price(given) for given in price or ())
     if plot is not None:
         _writable(plot)
-    examples = read_jsonl(data, rename=_renamed(rename))
+    catalog = discover({}).catalog
+    examples = read_jsonl(data, rename=_renamed(rename), catalog=catalog)
     report = evaluate(
         examples,
         LearnedScorer() if scorer is None else LearnedScorer.load(scorer),
-        catalog=discover({}).catalog,
+        catalog=catalog,
         prices=prices,
         pair=_pair(pair),
         resamples=resamples,

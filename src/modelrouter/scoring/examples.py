@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from modelrouter.exceptions import InvalidExamplesError, InvalidTaskError
+from modelrouter.catalog.catalog import Catalog
+from modelrouter.exceptions import InvalidExamplesError, InvalidTaskError, UnknownModelError
 from modelrouter.task import Task
 
 __all__ = ["Example", "check_learnable", "data_hash", "parse_rows", "read_jsonl", "task_key"]
@@ -70,6 +71,7 @@ def read_jsonl(
     *,
     models: Iterable[str] | None = None,
     rename: Mapping[str, str] | None = None,
+    catalog: Catalog | None = None,
 ) -> list[Example]:
     """Read a JSONL file of labelled rows; blank lines are skipped. See :func:`parse_rows`.
 
@@ -87,7 +89,7 @@ def read_jsonl(
         raise InvalidExamplesError(
             f"{path} is not UTF-8 ({exc.reason}).", row=row, hint="Save the file as UTF-8."
         ) from exc
-    examples = list(parse_rows(_json_lines(text), models=models, rename=rename))
+    examples = list(parse_rows(_json_lines(text), models=models, rename=rename, catalog=catalog))
     if not examples:
         raise InvalidExamplesError(f"{path} holds no rows.", hint=f"One a line: {_SHAPES}.")
     return examples
@@ -98,6 +100,7 @@ def parse_rows(
     *,
     models: Iterable[str] | None = None,
     rename: Mapping[str, str] | None = None,
+    catalog: Catalog | None = None,
 ) -> Iterator[Example]:
     """Examples from numbered rows (``enumerate(rows, 1)``), in any of three shapes.
 
@@ -112,12 +115,15 @@ def parse_rows(
     ``task`` names the set, as ``group``, ``set``, ``subject`` and ``kind`` do. Other fields are
     ignored.
 
-    ``models`` are the only names allowed; ``rename`` gives a model of the file another name.
+    ``models`` are the only names allowed; ``rename`` gives a model of the file another name. What is
+    learned of a model serves the card of that name, so ``catalog`` gives a model that stands in the
+    rows under a short name (``gpt-4o``) its card's full one (``openai/gpt-4o``).
 
     Raises:
         InvalidExamplesError: with the row's number, the field, its value and what would be right.
     """
     known = None if models is None else frozenset(models)
+    full: dict[str, str] = {}
     tasks: dict[str, Task] = {}
     for number, row in rows:
         if not isinstance(row, Mapping):
@@ -128,6 +134,8 @@ def parse_rows(
         group = _group(row)
         for answer in _answers(row, number):
             name = (rename or {}).get(answer.model, answer.model)
+            if catalog is not None:
+                name = full.get(name) or full.setdefault(name, _full_name(name, catalog))
             if known is not None and name not in known:
                 raise InvalidExamplesError(
                     f"unknown model {name!r}.",
@@ -300,6 +308,13 @@ def _pair(row: Mapping[str, Any], number: int) -> Iterator[_Answer]:
                 "is missing.", row=number, field=name, hint='Give both "weak" and "strong".'
             )
         yield _Answer(name, _checked(row[name], name, number, high=1.0), None, None, name)
+
+
+def _full_name(name: str, catalog: Catalog) -> str:
+    try:
+        return catalog.get(name).name
+    except UnknownModelError:
+        return name
 
 
 def _by_model(row: Mapping[str, Any], field: str, number: int) -> Mapping[str, Any]:
