@@ -76,6 +76,13 @@ def test_the_shipped_scorer_is_measured_where_none_is_named(files: Path) -> None
     assert report["pair"]["weak"] == "mistralai/mistral-7b"
 
 
+def test_models_without_a_card_of_their_name_are_told(files: Path, tmp_path: Path) -> None:
+    rename = ("--rename", "large=gpt-4o")
+    done = run("fit", str(files / "training.jsonl"), "-o", str(tmp_path / "x.scorer"), *rename)
+    assert "openai/gpt-4o" in done.stdout
+    assert "No known card is called small:" in done.stderr.replace("\n", " ")
+
+
 def test_fit_says_what_it_learned_as_json(files: Path, tmp_path: Path) -> None:
     target = tmp_path / "again.scorer"
     done = run("fit", str(files / "training.jsonl"), "-o", str(target), "--json")

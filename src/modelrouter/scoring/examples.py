@@ -115,9 +115,9 @@ def parse_rows(
     ``task`` names the set, as ``group``, ``set``, ``subject`` and ``kind`` do. Other fields are
     ignored.
 
-    ``models`` are the only names allowed; ``rename`` gives a model of the file another name. What is
-    learned of a model serves the card of that name, so ``catalog`` gives a model that stands in the
-    rows under a short name (``gpt-4o``) its card's full one (``openai/gpt-4o``).
+    ``models`` are the only names allowed; ``rename`` gives a model of the file another name. What
+    is learned of a model serves the card of that name, so ``catalog`` gives a model that stands in
+    the rows under a short name (``gpt-4o``) its card's full one (``openai/gpt-4o``).
 
     Raises:
         InvalidExamplesError: with the row's number, the field, its value and what would be right.
