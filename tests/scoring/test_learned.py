@@ -9,7 +9,7 @@ from modelrouter import InvalidExamplesError, ModelCard, Router, Task
 from modelrouter.catalog import Catalog
 from modelrouter.scoring import Example, LearnedScorer, Scorer
 from modelrouter.scoring.features import LOAD, NAMES, format_of, read_text, words
-from modelrouter.scoring.learned import LARGE, SMALL, _table
+from modelrouter.scoring.learned import LARGE, SMALL, Vocabulary
 from modelrouter.signals import read
 from modelrouter.task import Kind
 from modelrouter.testing import example_card
@@ -230,7 +230,7 @@ def test_too_little_to_fit_is_an_error() -> None:
 def test_reading_gives_what_the_arrays_say() -> None:
     """The packed integers of the hot path against plain floating-point arithmetic."""
     weights, models = SCORER.weights, len(SCORER.weights.references)
-    table = _table(weights)
+    table = Vocabulary(weights)
     for text in ("Who was the first to climb it?", PROOF, "def f(x):\n    return x"):
         values, _, _ = read_text(text, table)
         assert format_of(values) == "open"

@@ -19,6 +19,7 @@ from modelrouter.scoring.features import (
     LOAD,
     NAMES,
     TAIL,
+    WordTable,
     format_of,
     group_table,
     read_text,
@@ -59,14 +60,14 @@ class Vocabulary:
             tuple(round(16 * math.log1p(count / total * 1e6)) for _, count in kept),
         )
 
-    def table(self) -> dict[str, int]:
+    def table(self) -> WordTable:
         """As the scorer's, without the fields of the models."""
-        table = {
-            word: 1 << KNOWN_SHIFT | (f >= 49) << COMMON_SHIFT | f << FREQUENCY_SHIFT
+        table = WordTable(
+            (word, 1 << KNOWN_SHIFT | (f >= 49) << COMMON_SHIFT | f << FREQUENCY_SHIFT)
             for word, f in zip(self.words, self.frequencies, strict=True)
-        }
+        )
         for word, groups in group_table().items():
-            table[word] = table.get(word, 0) | groups
+            table[word] |= groups
         return table
 
 

@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from itertools import repeat
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-__all__ = ["FIELD_BITS", "GROUPS", "LOAD", "NAMES", "Reading", "group_table", "read_text", "words"]
+__all__ = [
+    "FIELD_BITS",
+    "GROUPS",
+    "LOAD",
+    "NAMES",
+    "Reading",
+    "WordTable",
+    "format_of",
+    "group_table",
+    "read_text",
+    "words",
+]
 
 HEAD: Final = 1_400
 TAIL: Final = 700
@@ -103,14 +113,21 @@ class Reading(NamedTuple):
     words: int
 
 
+class WordTable(dict[str, int]):
+    """Each known word's integer; a word that is not known counts nothing."""
+
+    def __missing__(self, word: str) -> int:
+        return 0
+
+
 def words(window: str) -> list[str]:
     """The words of a text, lower case, every digit a zero."""
     return window.lower().translate(_AS_WORDS).split()
 
 
-def group_table() -> dict[str, int]:
+def group_table() -> WordTable:
     """Each grouped word's integer: a one in the field of each of its groups."""
-    table: dict[str, int] = {}
+    table = WordTable()
     for position, members in enumerate(GROUPS.values()):
         for word in dict.fromkeys(members.split()):
             table[word] = table.get(word, 0) | 1 << (FIELD_BITS * position)
@@ -127,12 +144,12 @@ SKILL_SHIFT: Final = FREQUENCY_SHIFT + FREQUENCY_BITS
 _FREQUENCY_MASK: Final = (1 << FREQUENCY_BITS) - 1
 
 
-def read_text(text: str, table: Mapping[str, int]) -> Reading:
+def read_text(text: str, table: WordTable) -> Reading:
     """Read the features; ``table`` holds each known word's integer."""
     size = len(text)
     window = text if size <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
     found = words(window)
-    total = sum(map(table.get, found, repeat(0)))
+    total = sum(map(table.__getitem__, found))
     number = len(found) or 1
     count = window.count
     commas, periods, questions = count(","), count(". "), count("?")

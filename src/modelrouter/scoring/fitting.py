@@ -13,7 +13,7 @@ from modelrouter.scoring.boosting import Boosting, Forest
 from modelrouter.scoring.calibration import logistic, platt
 from modelrouter.scoring.examples import Example, check_learnable, data_hash
 from modelrouter.scoring.features import HEAD, TAIL, format_of, read_text, words
-from modelrouter.scoring.learned import LARGE, LEAF_ZERO, SMALL, WORD_ZERO, _Engine, _table
+from modelrouter.scoring.learned import LARGE, LEAF_ZERO, SMALL, WORD_ZERO, Engine, Vocabulary
 from modelrouter.scoring.learning import Bags, Learned, Learning, Part, bags_of, learn, outputs
 from modelrouter.scoring.table import tabulate
 from modelrouter.scoring.weights import Ability, Share, Weights
@@ -128,8 +128,8 @@ def fit(weights: Weights, examples: Sequence[Example], *, progress: Any = None) 
     check_learnable(examples)
     table = tabulate(examples)
     old = len(weights.references)
-    engine = _Engine(weights)
-    lookup = _table(weights)
+    engine = Engine(weights)
+    lookup = Vocabulary(weights)
     texts = [task.text for task in table.tasks]
     readings = [read_text(text, lookup) for text in texts]
     values = np.array([reading.values for reading in readings])

@@ -26,6 +26,7 @@ from modelrouter.scoring.features import (
     LOAD,
     NAMES,
     SKILL_SHIFT,
+    WordTable,
     format_of,
     group_table,
     read_text,
@@ -40,7 +41,15 @@ if TYPE_CHECKING:
     from modelrouter.scoring.examples import Example
     from modelrouter.scoring.thresholds import Threshold
 
-__all__ = ["LARGE", "LEAF_ZERO", "SMALL", "WORD_ZERO", "LearnedScorer"]
+__all__ = [
+    "LARGE",
+    "LEAF_ZERO",
+    "SMALL",
+    "WORD_ZERO",
+    "Engine",
+    "LearnedScorer",
+    "Vocabulary",
+]
 
 SMALL: Final = "reference/small"
 LARGE: Final = "reference/large"
@@ -75,7 +84,7 @@ class LearnedScorer:
     def __init__(self, weights: Weights | None = None) -> None:
         """Use these weights, or those of the package."""
         self._given = weights
-        self._engine: _Engine | None = None
+        self._engine: Engine | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> LearnedScorer:
@@ -174,31 +183,19 @@ class LearnedScorer:
 
         return threshold(self, prompts, cards, **wish)  # type: ignore[arg-type] # its floats by name
 
-    def _start(self) -> _Engine:
-        self._engine = engine = _Engine(self.weights)
+    def _start(self) -> Engine:
+        self._engine = engine = Engine(self.weights)
         return engine
 
 
-class _Engine:
+class Engine:
     """The weights, made ready for reading."""
 
     def __init__(self, weights: Weights) -> None:
         models = len(weights.references)
-        self._parts: dict[str, tuple[CompiledForest, list[float], tuple[float, ...], bool]] = {}
-        first = 0
-        for name, share in weights.shares.items():
-            last = first + share.trees
-            forest = CompiledForest(
-                weights.tree_feature[7 * first : 7 * last],
-                weights.tree_threshold[7 * first : 7 * last],
-                weights.tree_leaf[8 * models * first : 8 * models * last],
-                models,
-            )
-            zero = share.trees * LEAF_ZERO * weights.leaf_scale
-            starts = [level - zero for level in share.level]
-            self._parts[name] = (forest, starts, share.slope, share.words)
-            first = last
-        self._table = _table(weights)
+        self._weights = weights
+        self._parts: dict[str, _Part] = {}
+        self._table = Vocabulary(weights)
         self._fields = Struct(f"<{models}I")
         self._bytes = FIELD * models // 8
         self._field_mask = (1 << FIELD * models) - 1
@@ -227,7 +224,7 @@ class _Engine:
         for at, center, scale in self._load:
             load += min(4.0, max(-4.0, (values[at] - center) / scale))
         load /= len(self._load)
-        part = self._parts.get(form)
+        part = self._parts.get(form) or self._compiled(form)
         if part is None:
             # What was learned of other formats would mislead more than it tells.
             return [level + slope * load for level, slope in self._plain], form
@@ -246,12 +243,36 @@ class _Engine:
             found = [f + (word - zero) * word_scale for f, word in zip(found, words, strict=True)]
         return found, form
 
+    def _compiled(self, form: str) -> _Part | None:
+        """What was learned of a format, compiled when it is first met."""
+        weights, first = self._weights, 0
+        for name, share in weights.shares.items():
+            if name == form:
+                models, last = len(weights.references), first + share.trees
+                forest = CompiledForest(
+                    weights.tree_feature[7 * first : 7 * last],
+                    weights.tree_threshold[7 * first : 7 * last],
+                    weights.tree_leaf[8 * models * first : 8 * models * last],
+                    models,
+                )
+                zero = share.trees * LEAF_ZERO * weights.leaf_scale
+                part = (forest, [level - zero for level in share.level], share.slope, share.words)
+                self._parts[form] = part
+                return part
+            first += share.trees
+        return None
+
     def read(self, text: str, kind: Kind) -> Difficulty:
         """Complexity; then the ease for small and for large models, then the outputs."""
         found, form = self.outputs(text)
         # Whatever its words look like, a question with listed options is one to be answered.
         means = self._kinds.get("question_answering" if form == "options" else kind)
-        if means is None or form not in self._parts or self._small is None or self._large is None:
+        if (
+            means is None
+            or form not in self._weights.shares
+            or self._small is None
+            or self._large is None
+        ):
             complexity = estimate_complexity(text, kind)
             away = 0.5 - complexity
             return Difficulty(complexity, (_BEND_SMALL * away, _BEND_LARGE * away, *found))
@@ -301,6 +322,7 @@ class _Engine:
 
 
 _Fitted = tuple[float, Sequence[float]]
+_Part = tuple[CompiledForest, list[float], tuple[float, ...], bool]
 _MANY_CARDS: Final = 4_096
 
 
@@ -316,24 +338,34 @@ def _sigmoid(odds: float) -> float:
     return 1.0 / (1.0 + math.exp(-min(odds, 60.0)))
 
 
-def _table(weights: Weights) -> dict[str, int]:
-    """Each known word's integer: its groups, that it is known, how frequent, its references."""
-    size = FIELD * len(weights.references) // 8
-    packed = weights.word_fields.tobytes()
-    frequency = [
-        1 << KNOWN_SHIFT | (value >= _COMMON) << COMMON_SHIFT | value << FREQUENCY_SHIFT
-        for value in range(256)
-    ]
-    unpacked = int.from_bytes
-    table = {
-        word: unpacked(packed[at : at + size], "little") << SKILL_SHIFT | frequency[value]
-        for word, value, at in zip(
-            weights.vocabulary,
-            weights.frequencies,
-            range(0, len(packed), size),
-            strict=True,
+class Vocabulary(WordTable):
+    """Each known word's integer, made when the word is first met.
+
+    Its fields: the word's groups, that it is known and how frequent, and the references' weights.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self._index = dict(zip(weights.vocabulary, range(len(weights.vocabulary)), strict=True))
+        self._frequencies = weights.frequencies
+        self._fields = weights.word_fields
+        self._width = len(weights.references)
+        self._groups = group_table()
+        super().__init__((w, g) for w, g in self._groups.items() if w not in self._index)
+
+    def __missing__(self, word: str) -> int:
+        at = self._index.get(word)
+        if at is None:
+            return 0
+        frequency = self._frequencies[at]
+        value = (
+            self._groups[word]
+            | 1 << KNOWN_SHIFT
+            | (frequency >= _COMMON) << COMMON_SHIFT
+            | frequency << FREQUENCY_SHIFT
         )
-    }
-    for word, groups in group_table().items():
-        table[word] = table.get(word, 0) | groups
-    return table
+        shift = SKILL_SHIFT
+        for field in self._fields[at * self._width : (at + 1) * self._width]:
+            value |= field << shift
+            shift += FIELD
+        self[word] = value
+        return value
