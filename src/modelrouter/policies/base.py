@@ -170,6 +170,9 @@ class Policy(Configured):
         prompt = surely_tokens(signals)
         whole = prompt + signals.output_tokens
         system, turns = signals.system_tokens, signals.user_turns
+        least = 0.0 if self.min_quality is None else self.min_quality
+        most_usd = math.inf if self.max_cost_usd is None else self.max_cost_usd
+        most_s = math.inf if self.max_latency_s is None else self.max_latency_s
         best: Prospect | None = None
         highest = -math.inf
         for at, _, window, most_prompt, most_system, most_turns in places:
@@ -183,7 +186,8 @@ class Policy(Configured):
                 continue
             prospect = outlook[at]
             utility = utility_of(prospect.p_quality, *spent)
-            if utility < highest or next(self._threshold_obstacles(prospect), None):
+            _, p_quality, cost_usd, latency_s, _ = prospect
+            if utility < highest or p_quality < least or cost_usd > most_usd or latency_s > most_s:
                 continue
             if best is None or utility > highest or _tie_break(prospect) < _tie_break(best):
                 best, highest = prospect, utility
