@@ -1,6 +1,6 @@
 """Time to decide, whole and by stage, beside LiteLLM's complexity router.
 
-    python benchmarks/decision_latency.py [--repeats 30] [--all-keys]
+    python benchmarks/decision_latency.py [--repeats 30]
 
 One process; the contenders take turns repeat by repeat, and the thread's own CPU time is taken
 (all of them are arithmetic), so that whatever else the machine does falls on all alike. Printed
@@ -11,8 +11,8 @@ dates and figures (5 KB, 500 KB), digits and base64 (500 KB).
 The peer's call is ``ComplexityRouter.classify`` with its defaults (rules, no model). Ours is
 ``Router.route`` with the default scorer over the built-in catalog; then its stages: the task made
 of the string, kind, language, tokens, personal data, the scorer's reading, all signals, and the
-decision (assess and decide). ``--all-keys`` lets every hosted model be available, so that there are
-more to choose among; no model is called.
+decision (assess and decide). Every hosted model is made available by a
+key of no worth, so that there is something to choose among; no model is called.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def ours(router: Router, text: str) -> list[Contender]:
     kind, language = signals.kind, signals.language
     policy = Policy.of(None)
     return [
-        (f"modelrouter route ({type(scorer).__name__})", router.consider),
+        (f"modelrouter route ({type(scorer).__name__})", router.route),
         ("  the task", Task.of),
         ("  kind", lambda _: detect_kind(task)),
         ("  language", detect_language),
@@ -109,10 +109,8 @@ def set_all_keys() -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--repeats", type=int, default=30)
-    arguments.add_argument("--all-keys", action="store_true")
     chosen = arguments.parse_args()
-    if chosen.all_keys:
-        set_all_keys()
+    set_all_keys()
     texts = {
         "257 characters": SHORT,
         "5 KB": (PROSE * 20)[:5_000],

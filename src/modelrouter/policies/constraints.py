@@ -111,13 +111,15 @@ def fitting(lineup: Lineup, signals: Signals, location: str) -> Sequence[Place]:
     key = (location, signals.kind, signals.language, signals.needs)
     places: Sequence[Place] | None = lineup.kept.get(key)
     if places is None:
-        places = lineup.kept[key] = [
+        places = [
             _place(at, card)
             for at, card in enumerate(lineup.cards)
             if card.name not in lineup.unavailable
             and location_obstacle(card, location) is None
             and not any(_fit_obstacles(card, signals))
         ]
+        # The cheapest first: a good one among them spares predictions for those that cost more.
+        lineup.kept[key] = places = sorted(places, key=lambda place: lineup.prices[place.at])
     return places
 
 
