@@ -51,7 +51,7 @@ class Engine:
         self.context = context
         self._model: Model = context.model
         self._slots = Slots(context.sequences)
-        self._surveyor = Surveyor()
+        self._surveyor = Surveyor(context.model.n_vocab)
         self._answering: list[Generation] = []  # by slot
         self._reading: deque[Generation] = deque()
         self._steps_with_gap = 0
@@ -147,6 +147,8 @@ class Engine:
                 generation.leader, generation.shared, best = other, shared, shared
 
     def _read_prompts(self) -> None:
+        if not self._reading:
+            return
         budget = self.context.n_batch
         left = sum(len(g.prompt) - g.position for g in self._reading)
         if self._answering and left > budget:
@@ -276,12 +278,18 @@ class Engine:
     # Leaving
 
     def _drop_those_gone(self) -> None:
-        for generation in [*self._answering, *self._reading]:
-            job = generation.job
-            if job.overdue:
-                job.fail(job.late())
-            if job.cancelled:
-                self._leave(generation)
+        gone = [
+            generation
+            for under_way in (self._answering, self._reading)
+            for generation in under_way
+            if generation.job.cancelled or generation.job.overdue
+        ]
+        if not gone:
+            return
+        for generation in gone:
+            if not generation.job.cancelled:
+                generation.job.fail(generation.job.late())
+            self._leave(generation)
         self._answering = [g for g in self._answering if not g.ended]
         self._reading = deque(g for g in self._reading if not g.ended)
 
@@ -313,6 +321,12 @@ class Engine:
 
     def _close_gap(self) -> None:
         """Move the last answer into an empty slot before it, if that has been empty for a while."""
+        if (
+            not self._reading
+            and self._answering[-1:]
+            and len(self._answering) == (self._answering[-1].slot + 1)
+        ):
+            return  # side by side, as nearly always
         gap = self._slots.gap()
         self._steps_with_gap = self._steps_with_gap + 1 if gap is not None else 0
         if gap is None or self._steps_with_gap <= _STEPS_WITH_GAP:

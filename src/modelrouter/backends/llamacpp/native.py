@@ -19,7 +19,7 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -364,8 +364,6 @@ class Context:
         n_threads: int,
         cache_type: CacheType = "f16",
     ) -> None:
-        import numpy as np
-
         self.model, self.sequences, self.n_ctx = model, sequences, n_ctx
         self.n_batch = max(n_batch, sequences)
         self.size_bytes = sequences * n_ctx * model.bytes_a_token(cache_type)
@@ -386,19 +384,21 @@ class Context:
         self._memory = c.llama_get_memory(pointer)
         if not self._memory:
             raise NoTextError
-        # The arrays of a llama_batch, in numpy's memory so that they are filled at once.
-        room = self.n_batch
-        self._tokens, self._positions, self._sequences = np.zeros((3, room), np.int32)
-        self._scored = np.zeros(room, np.int8)
-        self._one_each = np.ones(room, np.int32)
+        # The arrays of a llama_batch; ctypes' own are filled quicker than numpy's by a few numbers.
+        room, number = self.n_batch, ctypes.c_int32
+        self._tokens, self._positions, self._sequences = ((number * room)() for _ in range(3))
+        self._scored = (ctypes.c_int8 * room)()
         # Each token's list of sequences is the one number at its place.
-        self._lists = self._sequences.ctypes.data + np.arange(room, dtype=np.uintp) * 4
+        first, size = ctypes.addressof(self._sequences), ctypes.sizeof(number)
+        places = (ctypes.POINTER(number) * room)(
+            *(ctypes.cast(first + i * size, ctypes.POINTER(number)) for i in range(room))
+        )
         self._batch = c.llama_batch(
-            token=_array(self._tokens, c.llama_token),
-            pos=_array(self._positions, c.llama_pos),
-            n_seq_id=_array(self._one_each, ctypes.c_int32),
-            seq_id=_array(self._lists, ctypes.POINTER(c.llama_seq_id)),
-            logits=_array(self._scored, ctypes.c_int8),
+            token=self._tokens,
+            pos=self._positions,
+            n_seq_id=(number * room)(*[1] * room),
+            seq_id=places,
+            logits=self._scored,
         )
         self._scores: tuple[int, Scores] | None = None
         self._stop: tuple[Any, Switch] | None = None
@@ -410,7 +410,7 @@ class Context:
             self.c.llama_set_abort_callback(self.pointer, watch, ctypes.c_void_p(switch.address))
         self._stop = (watch, switch)  # llama.cpp holds both addresses
 
-    def read(self, sequence: int, tokens: Sequence[int], position: int, *, scored: bool) -> None:
+    def read(self, sequence: int, tokens: list[int], position: int, *, scored: bool) -> None:
         """Read a part of one sequence, at most ``n_batch`` tokens, from ``position`` on.
 
         Args:
@@ -423,19 +423,15 @@ class Context:
             DecodingAborted: the switch was turned; what is in memory is then unknown.
             NativeError: llama.cpp could not.
         """
-        import numpy as np
-
         count = len(tokens)
         self._tokens[:count] = tokens
-        self._positions[:count] = np.arange(position, position + count)
-        self._sequences[:count] = sequence
-        self._scored[:count] = 0
+        self._positions[:count] = list(range(position, position + count))
+        self._sequences[:count] = [sequence] * count
+        self._scored[:count] = [0] * count
         self._scored[count - 1] = scored
         self._decode(count)
 
-    def step(
-        self, sequences: Sequence[int], tokens: Sequence[int], positions: Sequence[int]
-    ) -> None:
+    def step(self, sequences: list[int], tokens: list[int], positions: list[int]) -> None:
         """Read one token of each of these sequences, in the order of their numbers; all scored.
 
         Raises:
@@ -445,7 +441,7 @@ class Context:
         self._tokens[:count] = tokens
         self._positions[:count] = positions
         self._sequences[:count] = sequences
-        self._scored[:count] = 1
+        self._scored[:count] = [1] * count
         self._decode(count)
 
     def _decode(self, count: int) -> None:
@@ -461,13 +457,13 @@ class Context:
 
         A view of llama.cpp's own memory, valid until the next reading.
         """
-        import numpy as np
-
         pointer = self.c.llama_get_logits(self.pointer)
         if not pointer:
             raise NativeError(f"the model gives no scores: {log.take()}")
-        address = ctypes.cast(pointer, ctypes.c_void_p).value or 0
+        address = ctypes.addressof(pointer.contents)
         if self._scores is None or self._scores[0] != address or len(self._scores[1]) < rows:
+            import numpy as np
+
             shape = (rows, self.model.n_vocab)
             self._scores = address, np.ctypeslib.as_array(pointer, shape)
         return self._scores[1][:rows]
@@ -528,11 +524,6 @@ class NativeGrammar:
     def accept(self, token: int) -> None:
         """Go on past a token, which must be allowed: llama.cpp ends the process otherwise."""
         self.c.llama_sampler_accept(self._pointer, token)
-
-
-def _array(values: npt.NDArray[Any], kind: Any) -> Any:
-    """A C pointer to where numpy keeps the values, valid as long as they live."""
-    return ctypes.cast(values.ctypes.data, ctypes.POINTER(kind))
 
 
 def _freed_with(owner: object, free: Callable[[Any], None], pointer: Any, *kept: object) -> None:

@@ -202,8 +202,6 @@ class Sampler:
         Raises:
             NoTokenAllowed: the grammar allows none.
         """
-        import numpy as np
-
         plain, scores = scores, self._adjusted(scores)
         if best is not None and scores is plain and self._options.temperature <= 0:
             token = best
@@ -211,6 +209,8 @@ class Sampler:
             token = self._draw(scores)
         if self._grammar is None:
             return token
+        import numpy as np
+
         # Nearly always the likeliest token fits; asking about one is far cheaper than about all.
         if not self._grammar.allowed(np.array([token], np.int32))[0]:
             allowed = self._grammar.allowed(np.arange(len(scores), dtype=np.int32))
@@ -227,11 +227,11 @@ class Sampler:
             self._grammar.accept(token)
 
     def _adjusted(self, scores: Scores) -> Scores:
-        import numpy as np
-
         options = self._options
         if not options.logit_bias and not self._counts:
             return scores
+        import numpy as np
+
         scores = scores.copy()  # llama.cpp's own memory until here
         if options.logit_bias:
             tokens = np.fromiter(options.logit_bias.keys(), np.int64)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     Scores = npt.NDArray[np.float32]
 
 __all__ = ["Survey", "Surveyor", "top_tokens"]
-
-_ROWS_TOGETHER: Final = 65_536
-"""Numbers worked on at once: what stays in a core's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,48 +33,43 @@ class Survey:
 
 
 class Surveyor:
-    """Reads scores where they lie in llama.cpp's memory; keeps room for what is worked out."""
+    """Reads scores where they lie in llama.cpp's memory; keeps room for what is worked out.
 
-    def __init__(self) -> None:
-        self._room: Scores | None = None
+    Args:
+        words: of the vocabulary: how many scores a row has.
+    """
+
+    def __init__(self, words: int) -> None:
+        import numpy as np
+
+        self._np = np  # an import costs as much as a small sum, and this is done for every token
+        self._below, self._shares = np.empty((2, words), np.float32)
 
     def survey(self, scores: Scores) -> Survey:
         """Look at rows of scores, one for each sequence."""
-        rows, words = scores.shape
-        together = max(1, _ROWS_TOGETHER // words)
         best: list[int] = []
         log_total: list[float] = []
         entropy: list[float] = []
-        for start in range(0, rows, together):
-            part = self._part(scores[start : start + together])
-            best += part[0]
-            log_total += part[1]
-            entropy += part[2]
+        for row in scores:
+            token, log, open_ = self._row(row)
+            best.append(token)
+            log_total.append(log)
+            entropy.append(open_)
         return Survey(best, log_total, entropy)
 
-    def _part(self, scores: Scores) -> tuple[list[int], list[float], list[float]]:
-        import numpy as np
-
-        below, shares = self._rooms(scores.shape)
-        best = scores.argmax(axis=1)
-        top = scores[np.arange(len(scores)), best]
-        np.subtract(scores, top[:, None], out=below)
+    def _row(self, scores: npt.NDArray[np.float32]) -> tuple[int, float, float]:
+        np, below, shares = self._np, self._below, self._shares
+        best = int(scores.argmax())
+        top = scores[best]
+        np.subtract(scores, top, out=below)
         np.exp(below, out=shares)
-        total = shares.sum(axis=1)
-        weighted = np.einsum("ij,ij->i", shares, below)
-        if not np.isfinite(weighted).all():
+        total = float(shares.sum())
+        weighted = float(np.einsum("i,i", shares, below))
+        if not math.isfinite(weighted):
             # Where a token is impossible its score is -inf, and 0 times that is nan.
-            weighted = np.einsum("ij,ij->i", shares, np.maximum(below, np.float32(-1e4)))
-        logs = np.log(total)
-        return best.tolist(), (top + logs).tolist(), (logs - weighted / total).tolist()
-
-    def _rooms(self, shape: tuple[int, ...]) -> tuple[Scores, Scores]:
-        import numpy as np
-
-        size = shape[0] * shape[1]
-        if self._room is None or self._room.shape[1] < size:
-            self._room = np.empty((2, size), np.float32)
-        return self._room[0, :size].reshape(shape), self._room[1, :size].reshape(shape)
+            weighted = float(np.einsum("i,i", shares, np.maximum(below, np.float32(-1e4))))
+        log = math.log(total) if total > 0 else math.nan
+        return best, float(top) + log, log - weighted / total if total > 0 else math.nan
 
 
 def top_tokens(scores: Scores, count: int) -> list[int]:

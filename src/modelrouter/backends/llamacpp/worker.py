@@ -242,6 +242,8 @@ class Worker:
     def _listen(self) -> None:
         """Take what is in the inbox; wait for something while there is nothing to do."""
         busy = bool(self._running or self._waiting or self._ready or self._unloads)
+        if busy and self._inbox.empty():
+            return
         idle = self._settings.unload_after_s if self._loaded is not None else None
         try:
             while not self._closing:
