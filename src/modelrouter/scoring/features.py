@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from struct import Struct
 from typing import Final, NamedTuple
 
 __all__ = [
@@ -29,7 +30,7 @@ HEAD: Final = 1_400
 TAIL: Final = 700
 """Characters looked at from the start and from the end of a longer text."""
 
-FIELD_BITS: Final = 12
+FIELD_BITS: Final = 16
 """Bits of one count; the windows hold fewer words than such a field can count."""
 
 GROUPS: Final[dict[str, str]] = {
@@ -200,13 +201,13 @@ def read_text(text: str, table: WordTable) -> Reading:
         *(_numbers(window) if digits else _NO_NUMBERS),
         *options,
     ]
-    groups = total & _GROUP_MASK
-    for position in _GROUP_SHIFTS:
-        values.append(log[groups >> position & _COUNT_MASK])
+    counts = _UNPACK_GROUPS((total & _GROUP_MASK).to_bytes(_GROUP_BYTES, "little"))
+    values += map(log.__getitem__, counts)
     return Reading(values, total, number)
 
 
-_GROUP_SHIFTS: Final = tuple(range(0, KNOWN_SHIFT, FIELD_BITS))
+_GROUP_BYTES: Final = KNOWN_SHIFT // 8
+_UNPACK_GROUPS: Final = Struct(f"<{len(GROUPS)}H").unpack
 _GROUP_MASK: Final = (1 << KNOWN_SHIFT) - 1
 _NO_OPTIONS: Final = (0.0, 0.0, 0.0, 0.0, 0.0)
 _NO_NUMBERS: Final = (0.0, 0.0, 0.0, 0.0)

@@ -55,7 +55,7 @@ class CompiledForest:
 
     def _compiled_tests(
         self, feature: Sequence[int], threshold: Sequence[float]
-    ) -> list[tuple[int, list[float], list[int]]]:
+    ) -> list[tuple[int, float, list[float], list[int]]]:
         nodes: dict[int, list[tuple[float, int]]] = {}
         for node, (column, cut) in enumerate(zip(feature, threshold, strict=True)):
             if cut != float("inf"):
@@ -71,13 +71,15 @@ class CompiledForest:
                 else:
                     cuts.append(cut)
                     masks.append(masks[-1] & ~left)
-            tests.append((column, cuts, masks))
+            tests.append((column, cuts[0], cuts, masks))
         return tests
 
     def total(self, values: Sequence[float]) -> int:
         """The sum of all trees' exit leaves, models in fields of :data:`FIELD` bits."""
         alive = self._all
-        for column, cuts, masks in self._tests:
-            alive &= masks[bisect_left(cuts, values[column])]
+        for column, lowest, cuts, masks in self._tests:
+            value = values[column]
+            if value > lowest:  # else it rules nothing out
+                alive &= masks[bisect_left(cuts, value)]
         exits = alive.to_bytes(self._size, "little")
         return sum(map(list.__getitem__, self._leaves, exits))

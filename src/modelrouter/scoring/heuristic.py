@@ -1,8 +1,9 @@
-"""The default scorer: a card's strength for the kind, bent by the task's complexity.
+"""A scorer without weights: a card's strength for the kind, bent by the task's complexity.
 
 P(quality) = sigmoid(logit(strength) + slope * (0.5 - complexity)): a card's strengths are stated
 for tasks of medium complexity, and small models fall off faster than large ones. This is a plain,
-uncalibrated heuristic; its numbers order models, they are not measured frequencies.
+uncalibrated heuristic; its numbers order models, they are not measured frequencies. It is what the
+learned scorer is measured against, and serves where a decision is to follow from the cards alone.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from modelrouter.catalog.card import ModelCard
 from modelrouter.scoring.base import Difficulty
 from modelrouter.scoring.features import (
     COMMON_SHIFT,
+    FIELD_BITS,
     FREQUENCY_SHIFT,
     KNOWN_SHIFT,
     LOAD,
@@ -72,7 +73,7 @@ Brier score is the same within 0.003) and do not ask for it: it is there for wha
 _EDGE: Final = 1e-3
 _SLM: Final = frozenset({"slm"})
 _LOAD_AT: Final = tuple(NAMES.index(name) for name in LOAD)
-_COUNT: Final = (1 << 12) - 1
+_COUNT: Final = (1 << FIELD_BITS) - 1
 
 
 class LearnedScorer:
