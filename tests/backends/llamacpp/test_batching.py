@@ -22,6 +22,7 @@ from modelrouter.backends.llamacpp.channel import Event, Failed, Finished, Text
 from modelrouter.backends.llamacpp.job import Job
 from modelrouter.backends.llamacpp.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.worker import Worker
+from modelrouter.catalog.builtin import bundled_path
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import (
     BadRequestError,
@@ -79,19 +80,19 @@ def test_answers_are_the_same_to_the_bit_whatever_else_runs(made, quantized):
         (choice,) = backend.complete(request).choices
         return choice.message.content, [each["logprob"] for each in choice.logprobs["content"]]
 
-    alone = made(slots=1)
+    alone = made(slots=1, exact=True)
     expected = []
     for request in requests:
         expected.append(outcome(alone, request))
         alone.unload()
-    crowded = made(slots=8)
+    crowded = made(slots=8, exact=True)
     for _ in range(2):
         with ThreadPoolExecutor(40) as pool:
             assert list(pool.map(lambda r: outcome(crowded, r), requests)) == expected
 
 
 def test_a_prompts_beginning_is_read_once_and_its_answer_stays_the_same(made, quantized):
-    backend, fresh = made(slots=2), made(slots=2)
+    backend, fresh = made(slots=2, exact=True), made(slots=2, exact=True)
     start = WORDS * 6
     for end in ("They", "Everyone", "No one shall be"):
         request = ask(quantized, start + end, max_tokens=40, temperature=0.7, seed=7)
@@ -108,13 +109,36 @@ def test_a_prompts_beginning_is_read_once_and_its_answer_stays_the_same(made, qu
     assert figures.cache_bytes == 2 * 2_048 * 2 * 2 * 64 * 2
 
 
-def test_a_growing_conversation_is_read_on_from_where_it_was(made, quantized):
+def test_the_bundled_models_answers_are_exact_without_asking_for_it(made):
+    """Its keys and values are kept in eight bits, which come out the same however they are read."""
+    card = ModelCard.local(str(bundled_path("modelrouter/tiny-editor")))
+    texts = [f"Fix the grammar: She have {n} cats and {n} dog." for n in ("two", "three", "ten")]
+    requests = [ask(card, text, max_tokens=40, logprobs=True) for text in texts * 3]
+
+    def outcome(backend, request):
+        (choice,) = backend.complete(request).choices
+        return choice.message.content, [each["logprob"] for each in choice.logprobs["content"]]
+
+    fresh, backend = made(), made()
+    expected = []
+    for request in requests:
+        expected.append(outcome(fresh, request))
+        fresh.unload()
+    with ThreadPoolExecutor(9) as pool:
+        assert list(pool.map(lambda r: outcome(backend, r), requests)) == expected
+    assert backend.figures(card).hit_rate > 0.3
+
+
+def test_a_growing_conversation_is_read_on_from_where_it_was(made, models):
     backend = made()
-    text = ""
-    for turn in range(5):
-        text += f"{WORDS}{turn} "
-        usage = backend.complete(ask(quantized, text, max_tokens=5)).usage
-        assert usage.cached_tokens >= (usage.prompt_tokens - len(WORDS) - 5) // 64 * 64 - 64
+    text = "w"
+    for _ in range(4):
+        request = ask(models.chain, text, max_tokens=2)
+        reply = backend.complete(request)
+        text += reply.text + "w"
+        usage = backend.complete(ask(models.chain, text, max_tokens=2)).usage
+        # All of it but what was said last, and the answer's last token, which was never read.
+        assert usage.cached_tokens == usage.prompt_tokens - 2
 
 
 def test_prompts_that_come_together_share_the_reading_of_their_beginning(made, quantized):
@@ -141,7 +165,7 @@ def test_what_was_unused_for_longest_is_forgotten_first(made, quantized):
         return backend.complete(ask(quantized, start, max_tokens=1)).usage.cached_tokens
 
     assert cached(starts[1]) > 0
-    assert cached(starts[0]) == 0
+    assert cached(starts[0]) <= 1  # the marker that every prompt begins with
 
 
 class Listener:
@@ -289,7 +313,7 @@ def test_several_answers_in_a_stream_are_told_apart(made, quantized):
 def test_logprobs_are_the_models(made, models):
     import llama_cpp
 
-    backend = made()
+    backend = made(exact=True)
     request = ask(models.tiny, "Say.", max_tokens=12, logprobs=True, top_logprobs=3)
     reply = backend.complete(request)
     content = reply.choices[0].logprobs["content"]
@@ -467,7 +491,7 @@ def test_the_figures_tell_how_fast_the_model_is_here(made, models):
         next(stream)
     busy = backend.figures(models.endless)
     assert busy.running == 2
-    assert busy.speed().latency_s(100, 100) > idle.latency_s(100, 100)
+    assert busy.speed().first_token_s > idle.first_token_s == 0
     for stream in streams:
         stream.close()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelrouter.backends.llamacpp.slots import GRAIN, Slots, common, whole_grains
+from modelrouter.backends.llamacpp.slots import Slots, common
+
+GRAIN = 64
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.lists(st.integers(0, 3), max_size=40))
@@ -22,7 +24,7 @@ def prompt_of(*grains: int, rest: int = 5) -> list[int]:
 
 
 def test_a_prompt_gets_the_lowest_free_slot():
-    slots = Slots(3)
+    slots = Slots(3, GRAIN)
     assert [slots.place(prompt_of(1)).slot for _ in range(2)] == [0, 1]
     slots.release(0)
     assert slots.place(prompt_of(2)).slot == 0
@@ -30,7 +32,7 @@ def test_a_prompt_gets_the_lowest_free_slot():
 
 
 def test_what_was_read_before_is_found_again():
-    slots = Slots(2)
+    slots = Slots(2, GRAIN)
     first = slots.place(prompt_of(1, 2))
     slots.learn(first.slot, prompt_of(1, 2), 2 * GRAIN + 5)
     slots.release(first.slot)
@@ -38,8 +40,16 @@ def test_what_was_read_before_is_found_again():
     assert (again.slot, again.reused, again.copies) == (0, 2 * GRAIN, ())
 
 
-def test_one_token_is_always_left_to_be_read():
+def test_without_a_grain_every_token_that_is_the_same_is_found_again():
     slots = Slots(1)
+    slots.place([1, 2, 3, 4, 5])
+    slots.learn(0, [1, 2, 3, 4, 5, 8, 9], 6)
+    slots.release(0)
+    assert slots.place([1, 2, 3, 4, 5, 8, 7]).reused == 6
+
+
+def test_one_token_is_always_left_to_be_read():
+    slots = Slots(1, GRAIN)
     prompt = prompt_of(1, 2, rest=0)
     slots.place(prompt)
     slots.learn(0, prompt, len(prompt))
@@ -48,7 +58,7 @@ def test_one_token_is_always_left_to_be_read():
 
 
 def test_a_beginning_that_another_answer_uses_is_copied():
-    slots = Slots(2)
+    slots = Slots(2, GRAIN)
     prompt = prompt_of(1, 2)
     slots.place(prompt)
     slots.learn(0, prompt, len(prompt))
@@ -57,7 +67,7 @@ def test_a_beginning_that_another_answer_uses_is_copied():
 
 
 def test_what_is_in_the_way_is_moved_to_the_slot_unused_for_longest():
-    slots = Slots(3)
+    slots = Slots(3, GRAIN)
     for grain in (1, 2):
         slots.place(prompt_of(grain))
         slots.learn(0, prompt_of(grain), GRAIN)
@@ -77,7 +87,7 @@ def test_what_is_in_the_way_is_moved_to_the_slot_unused_for_longest():
 
 
 def test_a_gap_between_answers_is_the_last_busy_slot_and_the_first_free_one():
-    slots = Slots(4)
+    slots = Slots(4, GRAIN)
     for _ in range(3):
         slots.place(prompt_of(1))
     assert slots.gap() is None
@@ -91,6 +101,7 @@ def test_a_gap_between_answers_is_the_last_busy_slot_and_the_first_free_one():
 @settings(max_examples=200)
 @given(
     st.integers(1, 5),
+    st.sampled_from([1, GRAIN]),
     st.lists(
         st.tuples(
             st.lists(st.integers(1, 2), min_size=0, max_size=3),
@@ -100,9 +111,9 @@ def test_a_gap_between_answers_is_the_last_busy_slot_and_the_first_free_one():
         max_size=30,
     ),
 )
-def test_what_is_reused_is_in_memory_whatever_happens(count, events):
+def test_what_is_reused_is_in_memory_whatever_happens(count, grain, events):
     """Played against a memory that does exactly what it is told."""
-    slots = Slots(count)
+    slots = Slots(count, grain)
     memory: list[list[int]] = [[] for _ in range(count)]
     busy: list[int] = []
     for grains, rest, choice in events:
@@ -114,7 +125,7 @@ def test_what_is_reused_is_in_memory_whatever_happens(count, events):
             memory[target] = list(memory[source])
         memory[placement.slot] = memory[placement.slot][: placement.reused]
         assert memory[placement.slot] == prompt[: placement.reused]
-        assert placement.reused == whole_grains(placement.reused) < len(prompt)
+        assert placement.reused == slots.whole(placement.reused) < len(prompt)
         memory[placement.slot] = list(prompt)
         slots.learn(placement.slot, prompt, len(prompt))
         memory[placement.slot] += [9] * choice  # what was answered

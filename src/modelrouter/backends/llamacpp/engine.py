@@ -21,7 +21,7 @@ from modelrouter.backends.llamacpp.figures import EngineFigures, Meter
 from modelrouter.backends.llamacpp.generation import Generation
 from modelrouter.backends.llamacpp.native import Context, DecodingAborted, Model, NativeError
 from modelrouter.backends.llamacpp.sampling import NoTokenAllowed
-from modelrouter.backends.llamacpp.slots import GRAIN, Slots, common, whole_grains
+from modelrouter.backends.llamacpp.slots import WORTH_COPYING, Slots, common
 from modelrouter.backends.llamacpp.survey import Survey, Surveyor, top_tokens
 from modelrouter.exceptions import BackendError, LocalModelError
 
@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
-_PROMPT_TOKENS_A_STEP: Final = 2 * GRAIN
+PART: Final = 64
+"""Prompts are read in multiples of so many tokens, but for their ends. Attention for fewer tokens
+at once is computed in another order, which rounds otherwise; so what a prompt's beginning comes to
+does not depend on how much is read at a time."""
+
+_PROMPT_TOKENS_A_STEP: Final = 2 * PART
 """Prompt tokens read between two tokens of the answers under way, which wait meanwhile, unless
 one batch reads all that is left of every prompt."""
 _STEPS_WITH_GAP: Final = 4
@@ -45,12 +50,15 @@ class Engine:
 
     Args:
         context: with a sequence for each answer that may be under way.
+        exact: whether an answer has to be the same to the bit whatever was asked before. Earlier
+            prompts are then reused in whole parts and earlier answers not at all, but where keys
+            and values are in eight bits: these come out the same however they are read.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, exact: bool = False) -> None:
         self.context = context
         self._model: Model = context.model
-        self._slots = Slots(context.sequences)
+        self._slots = Slots(context.sequences, PART if exact and not context.even else 1)
         self._surveyor = Surveyor(context.model.n_vocab)
         self._answering: list[Generation] = []  # by slot
         self._reading: deque[Generation] = deque()
@@ -137,13 +145,13 @@ class Engine:
     def _follow(self, generation: Generation) -> None:
         """If another is reading the same beginning just now, wait for it; read it but once."""
         prompt, best = generation.prompt, generation.cached
-        usable = whole_grains(len(prompt) - 1)
+        usable = self._slots.whole(len(prompt) - 1)
         for other in self._reading:
-            if prompt == other.prompt:
+            same = prompt == other.prompt
+            shared = self._slots.whole(min(usable, common(prompt, other.prompt)))
+            if same:
                 shared = len(prompt)
-            else:
-                shared = whole_grains(min(usable, common(prompt, other.prompt))) if usable else 0
-            if shared > best and other.leader is None:
+            if (same or shared >= best + WORTH_COPYING) and other.leader is None:
                 generation.leader, generation.shared, best = other, shared, shared
 
     def _read_prompts(self) -> None:
@@ -163,10 +171,10 @@ class Engine:
                 self._reading.append(generation)
 
     def _read_part(self, generation: Generation, budget: int) -> int:
-        """Read whole grains, or what remains after the last of them; how many tokens that was."""
+        """Read multiples of a part, or what remains after them; how many tokens that was."""
         prompt, start = generation.prompt, generation.position
         left = len(prompt) - start
-        size = min(whole_grains(left), max(GRAIN, whole_grains(budget))) or left
+        size = min(_parts(left), max(PART, _parts(budget))) or left
         end = start + size
         begun = time.perf_counter()
         try:
@@ -223,7 +231,7 @@ class Engine:
         try:
             self.context.step(
                 [g.slot for g in under_way],
-                [g.token for g in under_way],  # type: ignore[misc] # each has chosen one
+                [g.token for g in under_way],
                 [g.position for g in under_way],
             )
             scores = self.context.scores(len(under_way))
@@ -272,7 +280,7 @@ class Engine:
             self._fail(generation, error)
         if generation.ended:
             self._answered += 1
-            self._slots.release(generation.slot)
+            self._release(generation)
         return not generation.ended
 
     # Leaving
@@ -298,6 +306,12 @@ class Engine:
         for other in self._reading:
             if other.leader is generation:
                 other.leader = None  # it reads for itself
+        self._release(generation)
+
+    def _release(self, generation: Generation) -> None:
+        """Give the slot back; what is in its memory may serve the next."""
+        if self._slots.grain == 1:
+            self._slots.learn(generation.slot, generation.tokens, generation.position)
         self._slots.release(generation.slot)
 
     def _fail(self, generation: Generation, error: BackendError) -> None:
@@ -338,6 +352,10 @@ class Engine:
         moved.slot = target
         self._answering.sort(key=_slot)
         self._steps_with_gap = 0
+
+
+def _parts(tokens: int) -> int:
+    return tokens // PART * PART
 
 
 def _slot(generation: Generation) -> int:

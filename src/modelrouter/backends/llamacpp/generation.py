@@ -51,6 +51,7 @@ class Generation:
     """
 
     __slots__ = (
+        "_answer",
         "_calls",
         "_entropy",
         "_least",
@@ -94,10 +95,16 @@ class Generation:
         self.shared = 0
         self.ended = False
         self._text, self._calls, self._model = text, calls, model
+        self._answer: list[int] = []
         self._pieces: list[str] = []
         self._logprobs: list[Mapping[str, Any]] = []
         self._sum = self._entropy = 0.0
         self._least = 0.0
+
+    @property
+    def tokens(self) -> list[int]:
+        """Prompt and answer so far."""
+        return self.prompt + self._answer
 
     @property
     def reading(self) -> bool:
@@ -133,6 +140,7 @@ class Generation:
         self.sampler.accept(token)
         self.generated += 1
         self.token = token
+        self._answer.append(token)
         if reported is not None:
             self._logprobs.append(reported())
         new = self._text.add(self._model.piece(token))

@@ -364,6 +364,8 @@ class Context:
         n_threads: int,
         cache_type: CacheType = "f16",
     ) -> None:
+        self.even = cache_type == "q8_0"
+        """Whether keys and values come out the same however many tokens are read at once."""
         self.model, self.sequences, self.n_ctx = model, sequences, n_ctx
         self.n_batch = max(n_batch, sequences)
         self.size_bytes = sequences * n_ctx * model.bytes_a_token(cache_type)
@@ -410,7 +412,7 @@ class Context:
             self.c.llama_set_abort_callback(self.pointer, watch, ctypes.c_void_p(switch.address))
         self._stop = (watch, switch)  # llama.cpp holds both addresses
 
-    def read(self, sequence: int, tokens: list[int], position: int, *, scored: bool) -> None:
+    def read(self, sequence: int, tokens: list[Any], position: int, *, scored: bool) -> None:
         """Read a part of one sequence, at most ``n_batch`` tokens, from ``position`` on.
 
         Args:
@@ -425,13 +427,13 @@ class Context:
         """
         count = len(tokens)
         self._tokens[:count] = tokens
-        self._positions[:count] = list(range(position, position + count))
+        self._positions[:count] = [*range(position, position + count)]
         self._sequences[:count] = [sequence] * count
         self._scored[:count] = [0] * count
         self._scored[count - 1] = scored
         self._decode(count)
 
-    def step(self, sequences: list[int], tokens: list[int], positions: list[int]) -> None:
+    def step(self, sequences: list[Any], tokens: list[Any], positions: list[Any]) -> None:
         """Read one token of each of these sequences, in the order of their numbers; all scored.
 
         Raises:

@@ -8,7 +8,6 @@ from typing import Final, get_args
 
 from modelrouter.backends.llamacpp.cpu import usable_cores
 from modelrouter.backends.llamacpp.native import CacheType
-from modelrouter.backends.llamacpp.slots import GRAIN
 from modelrouter.backends.llamacpp.templates import named
 from modelrouter.exceptions import ConfigurationError
 
@@ -16,6 +15,8 @@ __all__ = ["LlamaCppSettings"]
 
 _BYTES_A_THREAD: Final = 32_000_000
 _MOST_SLOTS: Final = 256
+_PART: Final = 64
+"""See :data:`~modelrouter.backends.llamacpp.engine.PART`."""
 _OPTIONAL: Final = ("n_threads", "context_per_slot", "cache_bytes")
 _WHOLE: Final = (*_OPTIONAL, "slots", "max_queue", "n_batch", "max_tokens")
 
@@ -41,6 +42,9 @@ class LlamaCppSettings:
         cache_type: how keys and values are kept: ``f16``, or ``q8_0``, which rounds them to eight
             bits and takes half the memory. By default ``q8_0`` for models whose attention heads
             have 32 numbers, where it is up to twice as fast, else ``f16``.
+        exact: whether an answer has to be the same to the bit whatever was asked before. What was
+            read of earlier prompts is then reused in multiples of 64 tokens, and earlier answers
+            are read again. Where keys and values are kept in ``q8_0`` it is so anyway.
         max_queue: how many requests may wait for a slot; one more is a
             :class:`~modelrouter.exceptions.QueueFullError`.
         n_batch: prompt tokens read in one computation while no answer is under way, a multiple of
@@ -65,6 +69,7 @@ class LlamaCppSettings:
     context_per_slot: int | None = None
     cache_bytes: int | None = None
     cache_type: CacheType | None = None
+    exact: bool = False
     max_queue: int = 1_024
     n_batch: int = 512
     max_tokens: int = 1024
@@ -84,8 +89,8 @@ class LlamaCppSettings:
             raise ConfigurationError(
                 f"slots={self.slots} is more than llama.cpp has.", hint=f"Use 1 to {_MOST_SLOTS}."
             )
-        if self.n_batch % GRAIN:
-            raise ConfigurationError(f"n_batch={self.n_batch} is no multiple of {GRAIN}.")
+        if self.n_batch % _PART:
+            raise ConfigurationError(f"n_batch={self.n_batch} is no multiple of {_PART}.")
         if self.cache_type not in (None, *get_args(CacheType)):
             raise ConfigurationError(
                 f"cache_type={self.cache_type!r} is unknown.",

@@ -1,8 +1,6 @@
 """Slots: which sequences are free, and what of earlier prompts they still hold.
 
-A prompt's beginning that is in a sequence's memory need not be read again. It is kept and found in
-whole grains of :data:`GRAIN` tokens: the parts in which a prompt is read are multiples of it, but
-for the last, so that a prompt's answer is the same to the last bit, wherever its reading began.
+What is in a sequence's memory need not be read again when a prompt begins with it.
 
 The computation is fastest where the sequences at work have neighbouring numbers. So a new prompt is
 always given the lowest free slot, and what is worth keeping is moved out of its way.
@@ -14,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["GRAIN", "Placement", "Slot", "Slots", "common", "whole_grains"]
+__all__ = ["WORTH_COPYING", "Placement", "Slot", "Slots", "common"]
 
-GRAIN: Final = 64
-"""Tokens. Not fewer: llama.cpp computes attention for fewer tokens at once in another order, which
-rounds otherwise."""
+WORTH_COPYING: Final = 32
+"""Tokens. A copy is of a slot's whole memory; fewer are read again sooner."""
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> int:
@@ -36,18 +33,13 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
     return low
 
 
-def whole_grains(tokens: int) -> int:
-    """The part of so many tokens that is whole grains."""
-    return tokens // GRAIN * GRAIN
-
-
 @dataclass(slots=True)
 class Slot:
     """One sequence.
 
     Attributes:
         number: of the sequence.
-        known: the beginning of the prompt that is in its memory, in whole grains.
+        known: the tokens that are in its memory from the start, in whole grains.
         busy: whether an answer is under way in it.
         used: when it was last given out; higher is later.
     """
@@ -74,9 +66,15 @@ class Placement:
 
 
 class Slots:
-    """All sequences of one context."""
+    """All sequences of one context.
 
-    def __init__(self, count: int) -> None:
+    Args:
+        count: how many.
+        grain: what is known is kept and found in multiples of so many tokens.
+    """
+
+    def __init__(self, count: int, grain: int = 1) -> None:
+        self.grain = grain
         self._slots = [Slot(number) for number in range(count)]
         self._clock = 0
 
@@ -88,8 +86,12 @@ class Slots:
         """How many have no answer under way."""
         return sum(not slot.busy for slot in self._slots)
 
+    def whole(self, tokens: int) -> int:
+        """The part of so many tokens that is whole grains."""
+        return tokens // self.grain * self.grain
+
     def known(self, number: int) -> list[int]:
-        """The beginning of a prompt that a slot holds."""
+        """The tokens that a slot holds from the start."""
         return self._slots[number].known
 
     def place(self, prompt: list[int]) -> Placement:
@@ -98,12 +100,17 @@ class Slots:
         At least one token of the prompt is left to be read, for its scores.
         """
         target = next(slot for slot in self._slots if not slot.busy)
-        usable = whole_grains(len(prompt) - 1)
-        best, reused = target, 0
-        for slot in (target, *self._slots) if usable else ():
-            shared = whole_grains(min(usable, common(slot.known, prompt)))
-            if shared > reused:
-                best, reused = slot, shared
+        usable = self.whole(len(prompt) - 1)
+
+        def shared(slot: Slot) -> int:
+            return self.whole(min(usable, common(slot.known, prompt)))
+
+        best, reused = target, shared(target)
+        for slot in self._slots:
+            if len(slot.known) >= reused + WORTH_COPYING and (
+                (more := shared(slot)) >= reused + WORTH_COPYING
+            ):
+                best, reused = slot, more
         copies = []
         if len(target.known) > reused or best is not target:
             copies += self._moved_away(target, best)
@@ -114,12 +121,12 @@ class Slots:
         self._touch(target, best)
         return Placement(target.number, reused, tuple(copies))
 
-    def learn(self, number: int, prompt: list[int], read: int) -> None:
-        """So much of the prompt is in the slot's memory now."""
-        self._slots[number].known = prompt[: whole_grains(read)]
+    def learn(self, number: int, tokens: list[int], read: int) -> None:
+        """So many of these tokens are in the slot's memory now."""
+        self._slots[number].known = tokens[: self.whole(read)]
 
     def release(self, number: int) -> None:
-        """The answer has ended; what is known of the prompt stays."""
+        """The answer has ended; what is known stays."""
         self._slots[number].busy = False
 
     def gap(self) -> tuple[int, int] | None:
@@ -152,7 +159,7 @@ class Slots:
     def _moved_away(self, slot: Slot, needed: Slot) -> list[tuple[int, int]]:
         """Save what a slot knows in the free slot that was unused for longest, if that is older."""
         others = [s for s in self._slots if not s.busy and s is not slot and s is not needed]
-        if not slot.known or any(_within(slot.known, s.known) for s in others):
+        if len(slot.known) < WORTH_COPYING or any(_within(slot.known, s.known) for s in others):
             return []
         oldest = min(others, key=lambda s: (bool(s.known), s.used), default=None)
         if oldest is None or (oldest.known and oldest.used > slot.used):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     Scores = npt.NDArray[np.float32]
+
+_MOST_FOR_BLAS: Final = 10_000
 
 __all__ = ["Survey", "Surveyor", "top_tokens"]
 
@@ -44,6 +46,8 @@ class Surveyor:
 
         self._np = np  # an import costs as much as a small sum, and this is done for every token
         self._below, self._shares = np.empty((2, words), np.float32)
+        # The quicker one would set other threads to work on more numbers.
+        self._product = np.dot if words <= _MOST_FOR_BLAS else _einsum
 
     def survey(self, scores: Scores) -> Survey:
         """Look at rows of scores, one for each sequence."""
@@ -64,12 +68,18 @@ class Surveyor:
         np.subtract(scores, top, out=below)
         np.exp(below, out=shares)
         total = float(shares.sum())
-        weighted = float(np.einsum("i,i", shares, below))
+        weighted = float(self._product(shares, below))
         if not math.isfinite(weighted):
             # Where a token is impossible its score is -inf, and 0 times that is nan.
-            weighted = float(np.einsum("i,i", shares, np.maximum(below, np.float32(-1e4))))
+            weighted = float(self._product(shares, np.maximum(below, np.float32(-1e4))))
         log = math.log(total) if total > 0 else math.nan
         return best, float(top) + log, log - weighted / total if total > 0 else math.nan
+
+
+def _einsum(one: Any, other: Any) -> Any:
+    import numpy as np
+
+    return np.einsum("i,i", one, other)
 
 
 def top_tokens(scores: Scores, count: int) -> list[int]:

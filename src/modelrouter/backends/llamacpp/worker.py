@@ -362,7 +362,7 @@ class Worker:
             job.fail(exc)
             return None
         context.obey(self._switch)
-        self._engine = Engine(context)
+        self._engine = Engine(context, exact=self._settings.exact)
         return self._engine
 
     def _load(self) -> Loaded:
