@@ -237,7 +237,8 @@ async def test_awaiting_too_long_is_a_timeout_too(backend, models):
     assert got
 
 
-def test_work_that_was_broken_off_leaves_no_trace_in_later_answers(backend, models):
+def test_work_that_was_broken_off_leaves_no_trace_in_later_answers(models, trials):
+    backend = LlamaCppBackend(LlamaCppSettings(exact=True, cache_dir=trials))
     long = PROMPT_THAT_TAKES_LONG
     requests = [
         ask(models.endless, text, max_tokens=40, temperature=0.7, seed=5)
@@ -251,6 +252,7 @@ def test_work_that_was_broken_off_leaves_no_trace_in_later_answers(backend, mode
         next(stream)
         stream.close()
         assert [backend.complete(request).text for request in requests] == before
+    backend.close()
 
 
 def test_time_spent_waiting_in_line_counts(models, trials):
