@@ -22,7 +22,7 @@ from modelrouter.scoring.calibration import platt
 from modelrouter.scoring.fitting import packed
 from modelrouter.scoring.learned import LARGE, SMALL
 from modelrouter.scoring.weights import Ability, Weights, dump
-from modelrouter.signals import detect_kind, estimate_complexity
+from modelrouter.signals import detect_kind
 from modelrouter.task import Task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def main() -> None:
         vocabulary=vocabulary.words,
         frequencies=array("B", vocabulary.frequencies),
         abilities=abilities,
-        kinds=_kinds(prompts.texts, prompts.formats, found, abilities, references),
+        kinds=_kinds(prompts.texts, found, abilities, references),
         about={
             "date": DATE,
             "data_sha256": _hash(given.data),
@@ -103,7 +103,6 @@ def _figures(chance: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
 def _kinds(
     texts: tuple[str, ...],
-    formats: tuple[str, ...],
     found: np.ndarray,
     abilities: dict[str, Ability],
     references: tuple[str, ...],
@@ -114,19 +113,13 @@ def _kinds(
         abilities[name].bias + abilities[name].slopes[at] * found[:, at]
         for at, name in enumerate(references[:2])
     ]
-    free = np.array(formats) == "open"
     means = {}
     for kind in KINDS:
         rows = kinds == kind
         complexity = 1 / (1 + np.exp(odds[0][rows]))
         means[kind] = tuple(
             round(float(x), 6)
-            for x in (
-                complexity.mean(),
-                odds[0][rows].mean(),
-                odds[1][rows].mean(),
-                np.mean([estimate_complexity(texts[at], kind) for at in np.where(rows & free)[0]]),
-            )
+            for x in (complexity.mean(), odds[0][rows].mean(), odds[1][rows].mean())
         )
     return means
 

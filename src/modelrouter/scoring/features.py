@@ -106,12 +106,12 @@ class Reading(NamedTuple):
     Attributes:
         values: one number for each of :data:`NAMES`.
         total: the sum of the words' integers, for fields above the groups'.
-        words: how many words the windows hold.
+        words: the words of the windows.
     """
 
     values: list[float]
     total: int
-    words: int
+    words: list[str]
 
 
 class WordTable(dict[str, int]):
@@ -203,7 +203,7 @@ def read_text(text: str, table: WordTable) -> Reading:
     ]
     counts = _UNPACK_GROUPS((total & _GROUP_MASK).to_bytes(_GROUP_BYTES, "little"))
     values += map(log.__getitem__, counts)
-    return Reading(values, total, number)
+    return Reading(values, total, found)
 
 
 _GROUP_BYTES: Final = KNOWN_SHIFT // 8

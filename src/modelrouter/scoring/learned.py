@@ -23,6 +23,7 @@ from modelrouter.scoring.features import (
     COMMON_SHIFT,
     FIELD_BITS,
     FREQUENCY_SHIFT,
+    HEAD,
     KNOWN_SHIFT,
     LOAD,
     NAMES,
@@ -36,6 +37,7 @@ from modelrouter.scoring.forest import FIELD, CompiledForest
 from modelrouter.scoring.weights import Ability, Weights, dump, load
 from modelrouter.signals import estimate_complexity
 from modelrouter.signals.base import Signals
+from modelrouter.signals.complexity import HARD_WORDS
 from modelrouter.task import Kind, Task, TaskLike
 
 if TYPE_CHECKING:
@@ -66,11 +68,14 @@ _COMMON: Final = 49
 _BEND_SMALL: Final = 5.0
 _BEND_LARGE: Final = 2.0
 """How strongly complexity bends a card's strength, in log odds; SLMs fall off faster."""
-_WORDING_SMALL: Final = 2.0
-_WORDING_LARGE: Final = 1.0
-"""What the wording heuristic adds to free text, in log odds. The labelled sets can bear it (their
-Brier score is the same within 0.003) and do not ask for it: it is there for what they lack."""
+_BENDS: Final = (_BEND_SMALL, _BEND_LARGE)
+_HARD_SMALL: Final = 0.26
+_HARD_LARGE: Final = 0.13
+"""What a hard word ("prove", "concurrent") takes from the log odds in free text. The labelled sets
+hold few: the figures are the wording heuristic's, halved, not learned."""
 _EDGE: Final = 1e-3
+_WINDOW: Final = HEAD
+"""Where listed options are looked for in a text of any kind."""
 _SLM: Final = frozenset({"slm"})
 _LOAD_AT: Final = tuple(NAMES.index(name) for name in LOAD)
 _COUNT: Final = (1 << FIELD_BITS) - 1
@@ -166,7 +171,7 @@ class LearnedScorer:
 
     def p_quality(self, card: ModelCard, task: Task, signals: Signals) -> float:
         """0 to 1: the chance that the card's model does the task well; 0 outside its scope."""
-        return (self._engine or self._start()).p_quality(card, signals)
+        return (self._engine or self._start()).p_quality(card, task, signals)
 
     def threshold(
         self,
@@ -205,21 +210,21 @@ class Engine:
         self._plain = tuple(zip(weights.level, weights.slope, strict=True))
         self._load = tuple(zip(_LOAD_AT, weights.load_center, weights.load_scale, strict=True))
         self._kinds = weights.kinds
-        self._skills = 2 + models
         self._abilities = {
             name: (ability.bias, ability.slopes) for name, ability in weights.abilities.items()
         }
         self._small, self._large = self._abilities.get(SMALL), self._abilities.get(LARGE)
-        self._cards: dict[int, tuple[ModelCard, _Fitted | None, bool]] = {}
+        self._cards: dict[int, _Known] = {}
+        self._last: tuple[str, Sequence[float]] = ("", ())
 
     def learn(self, name: str, ability: Ability) -> None:
         """Take a model's ability, from now on."""
         self._abilities[name] = (ability.bias, ability.slopes)
         self._cards.clear()
 
-    def outputs(self, text: str) -> tuple[list[float], str]:
-        """The references' predicted success, and the text's format."""
-        values, total, number = read_text(text, self._table)
+    def outputs(self, text: str) -> tuple[list[float], str, list[str]]:
+        """The references' predicted success, the text's format, its words."""
+        values, total, spoken = read_text(text, self._table)
         form = format_of(values)
         load = 0.0
         for at, center, scale in self._load:
@@ -228,7 +233,7 @@ class Engine:
         part = self._parts.get(form) or self._compiled(form)
         if part is None:
             # What was learned of other formats would mislead more than it tells.
-            return [level + slope * load for level, slope in self._plain], form
+            return [level + slope * load for level, slope in self._plain], form, spoken
         forest, starts, slopes, by_words = part
         unpack, size = self._fields.unpack, self._bytes
         leaf_scale = self._leaf_scale
@@ -240,9 +245,9 @@ class Engine:
         if by_words:
             words = unpack((total >> SKILL_SHIFT & self._field_mask).to_bytes(size, "little"))
             zero = (total >> KNOWN_SHIFT & _COUNT) * WORD_ZERO
-            word_scale = self._word_scale / math.sqrt(number)
+            word_scale = self._word_scale / math.sqrt(len(spoken) or 1)
             found = [f + (word - zero) * word_scale for f, word in zip(found, words, strict=True)]
-        return found, form
+        return found, form, spoken
 
     def _compiled(self, form: str) -> _Part | None:
         """What was learned of a format, compiled when it is first met."""
@@ -264,26 +269,28 @@ class Engine:
         return None
 
     def read(self, text: str, kind: Kind) -> Difficulty:
-        """Complexity; then the ease for small and for large models, then the outputs."""
-        found, form = self.outputs(text)
-        # Whatever its words look like, a question with listed options is one to be answered.
-        means = self._kinds.get("question_answering" if form == "options" else kind)
+        """Complexity; the ease for small and for large models; the outputs, where they were read.
+
+        Of a kind that the data do not cover, outputs are read only when a model asks for them.
+        """
+        small_ability, large_ability = self._small, self._large
         if (
-            means is None
-            or form not in self._weights.shares
-            or self._small is None
-            or self._large is None
+            small_ability is None
+            or large_ability is None
+            # Whatever its words look like, a question with listed options is one to be answered.
+            or not (kind in self._kinds or "\nA" in text[:_WINDOW])
         ):
-            complexity = estimate_complexity(text, kind)
-            away = 0.5 - complexity
-            return Difficulty(complexity, (_BEND_SMALL * away, _BEND_LARGE * away, *found))
-        small, large = _odds(self._small, found), _odds(self._large, found)
-        usual, usual_small, usual_large, usual_wording = means
-        if form == "open":
-            # Hard words that the labelled sets seldom hold ("prove", "lock-free") still count.
-            more = estimate_complexity(text, kind) - usual_wording
-            small -= _WORDING_SMALL * more
-            large -= _WORDING_LARGE * more
+            return self._by_wording(text, kind)
+        found, form, spoken = self.outputs(text)
+        means = self._kinds.get("question_answering" if form == "options" else kind)
+        if means is None or form not in self._weights.shares:
+            return self._by_wording(text, kind)
+        small, large = _odds(small_ability, found), _odds(large_ability, found)
+        usual, usual_small, usual_large = means
+        if form == "open" and not HARD_WORDS.isdisjoint(spoken):
+            hard = min(3, sum(map(HARD_WORDS.__contains__, spoken)))
+            small -= _HARD_SMALL * hard
+            large -= _HARD_LARGE * hard
         away = 0.5 - usual
         return Difficulty(
             _sigmoid(-small),
@@ -294,35 +301,55 @@ class Engine:
             ),
         )
 
-    def p_quality(self, card: ModelCard, signals: Signals) -> float:
+    def _by_wording(self, text: str, kind: Kind) -> Difficulty:
+        complexity = estimate_complexity(text, kind)
+        away = 0.5 - complexity
+        return Difficulty(complexity, (_BEND_SMALL * away, _BEND_LARGE * away))
+
+    def p_quality(self, card: ModelCard, task: Task, signals: Signals) -> float:
         """See :meth:`LearnedScorer.p_quality`."""
-        strength = card.strength(signals.kind)
+        known = self._cards.get(id(card)) or self._remember(card)
+        _, fitted, at, strengths, outside = known
+        kind = signals.kind
+        strength = strengths.get(kind)
+        if strength is None:
+            strength = strengths[kind] = card.strength(kind)
         if strength <= 0.0:
             return 0.0
-        known = self._cards.get(id(card)) or self._remember(card)
         skills = signals.difficulty
-        fitted = known[1]
-        if fitted is not None and len(skills) == self._skills:
-            return _sigmoid(_odds(fitted, skills[2:]))
+        if fitted is not None:
+            return _sigmoid(_odds(fitted, skills[2:] or self._outputs_again(task.text)))
         sure = signals.kind_confidence
-        outside = 0.0 if card.scope is not None else card.general_strength
         strength = min(1.0 - _EDGE, max(_EDGE, sure * strength + (1.0 - sure) * outside))
-        if len(skills) >= 2:
-            ease = skills[0] if known[2] else skills[1]
-        else:  # signals that another reader made
-            ease = (_BEND_SMALL if known[2] else _BEND_LARGE) * (0.5 - signals.complexity)
-        return _sigmoid(math.log(strength / (1.0 - strength)) + ease)
+        # Another reader's signals have no skills.
+        ease = skills[at] if skills else _BENDS[at] * (0.5 - signals.complexity)
+        return 1.0 / (1.0 + (1.0 - strength) / strength * math.exp(-ease))
 
-    def _remember(self, card: ModelCard) -> tuple[ModelCard, _Fitted | None, bool]:
+    def _outputs_again(self, text: str) -> Sequence[float]:
+        # Several models ask of the same text in a row.
+        last, found = self._last
+        if last is not text:
+            found = self.outputs(text)[0]
+            self._last = (text, found)
+        return found
+
+    def _remember(self, card: ModelCard) -> _Known:
         # The card is kept with its number, so that no other card can come to have it.
         if len(self._cards) > _MANY_CARDS:
             self._cards.clear()
-        known = (card, self._abilities.get(card.name), card.families == _SLM)
+        known: _Known = (
+            card,
+            self._abilities.get(card.name),
+            0 if card.families == _SLM else 1,
+            {},
+            0.0 if card.scope is not None else card.general_strength,
+        )
         self._cards[id(card)] = known
         return known
 
 
 _Fitted = tuple[float, Sequence[float]]
+_Known = tuple[ModelCard, _Fitted | None, int, dict[Kind, float], float]
 _Part = tuple[CompiledForest, list[float], tuple[float, ...], bool]
 _MANY_CARDS: Final = 4_096
 

@@ -81,7 +81,7 @@ class Weights:
             ``leaf_scale`` a unit's worth.
         abilities: models by name.
         kinds: for each kind that the data cover, the mean complexity, and the mean log odds of
-            the small and the large reference, the wording heuristic's mean on free text.
+            the small and the large reference.
         about: data hash, date, figures: what a reader of the file wants to know.
     """
 
@@ -249,7 +249,7 @@ def _check(weights: Weights, path: str | Path) -> None:
         )
         and all(feature < len(NAMES) for feature in weights.tree_feature)
         and all(len(ability.slopes) == models for ability in weights.abilities.values())
-        and all(len(means) == 4 for means in weights.kinds.values())
+        and all(len(means) == 3 for means in weights.kinds.values())
     )
     if not fits:
         raise ScorerFileError(f"{path} is damaged: its arrays do not fit each other.", hint=_AGAIN)

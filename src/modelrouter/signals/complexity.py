@@ -12,7 +12,7 @@ from typing import Final
 from modelrouter.signals.base import Difficulty
 from modelrouter.task import Kind
 
-__all__ = ["estimate_complexity", "estimate_difficulty"]
+__all__ = ["HARD_WORDS", "estimate_complexity", "estimate_difficulty"]
 
 _HEAD: Final = 1_200
 _TAIL: Final = 600
@@ -44,7 +44,7 @@ _SHORT: Final = 60
 _ONE_STEP: Final[frozenset[Kind]] = frozenset({"math", "question_answering", "translation"})
 """Kinds of which a short request without a hard word is one step ("what is 17 * 23?")."""
 
-_HARD: Final = frozenset(
+HARD_WORDS: Final = frozenset(
     "prove proves proven proof derive derives derivation derivative theorem lemma induction"
     " irrational optimize optimise optimization optimisation optimal asymptotic complexity"
     " concurrent concurrency thread-safe distributed architecture algorithm algorithms refactor"
@@ -54,6 +54,7 @@ _HARD: Final = frozenset(
     " statistics statistical strategy diagnose diagnosis legal contract quantum weigh"
     " beweise démontre demuestra".split()
 )
+"""Words of requests that ask for derivation, design or judgement."""
 _HARD_PHRASES: Final = ("step by step",)
 _CONSTRAINTS: Final = frozenset(
     "must exactly without only unless except each every ensure then also additionally finally"
@@ -79,7 +80,7 @@ def estimate_complexity(text: str, kind: Kind) -> float:
         return min(1.0, score)
     lower = sample.lower()
     words = lower.translate(_NOT_WORDS).split()
-    hard = _count(words, _HARD) + sum(phrase in lower for phrase in _HARD_PHRASES)
+    hard = _count(words, HARD_WORDS) + sum(phrase in lower for phrase in _HARD_PHRASES)
     score += 0.13 * min(3, hard)
     if not hard and len(text) < _SHORT and kind in _ONE_STEP:
         score -= 0.12
