@@ -41,6 +41,9 @@ does not depend on how much is read at a time."""
 _PROMPT_TOKENS_A_STEP: Final = 2 * PART
 """Prompt tokens read between two tokens of the answers under way, which wait meanwhile, unless
 one batch reads all that is left of every prompt."""
+_LAST_TOKENS: Final = 4
+"""So few tokens at a prompt's end are read one by one, beside the tokens of answers under way:
+a computation of their own would cost more."""
 _STEPS_WITH_GAP: Final = 4
 """So long a slot may lie empty between two at work; under load the next prompt fills it at once."""
 
@@ -158,51 +161,73 @@ class Engine:
         if not self._reading:
             return
         budget = self.context.n_batch
-        left = sum(len(g.prompt) - g.position for g in self._reading)
+        left = sum(g.left for g in self._reading)
         if self._answering and left > budget:
             budget = _PROMPT_TOKENS_A_STEP
-        for generation in [g for g in self._reading if g.leader is None]:
+        short = [g for g in self._reading if g.leader is None and g.left < PART]
+        if short:
+            self._read_together(short, budget)
+        for generation in [g for g in self._reading if g.leader is None and g.left >= PART]:
             if budget <= 0:
                 break
-            budget -= self._read_part(generation, budget)
-            # To the end of the line, so that a long prompt holds up no short one.
-            self._reading.remove(generation)
-            if generation.reading and not generation.ended:
-                self._reading.append(generation)
+            size = min(_parts(generation.left), max(PART, _parts(budget)))
+            budget -= size
+            self._read([generation], size)
 
-    def _read_part(self, generation: Generation, budget: int) -> int:
-        """Read multiples of a part, or what remains after them; how many tokens that was."""
-        prompt, start = generation.prompt, generation.position
-        left = len(prompt) - start
-        size = min(_parts(left), max(PART, _parts(budget))) or left
-        end = start + size
+    def _read_together(self, generations: list[Generation], budget: int) -> None:
+        """Read as much of each as the one with least left has, in one computation."""
+        size = min(g.left for g in generations)
+        most = max(1, min(budget, self.context.n_batch) // size)
+        self._read(sorted(generations[:most], key=_slot), size)
+
+    def _read(self, generations: list[Generation], size: int) -> None:
+        """Read so many tokens of each prompt; those read to their end get their first token."""
+        parts = [
+            (g.slot, g.prompt[g.position : g.position + size], g.position) for g in generations
+        ]
         begun = time.perf_counter()
         try:
-            last = end == len(prompt)
-            self.context.read(generation.slot, prompt[start:end], start, scored=last)
-            scores = self.context.scores(1) if last else None
+            self.context.read(parts, [g.left == size for g in generations])
+            whole = [g for g in generations if g.left == size]
+            scores = self.context.scores(len(whole)) if whole else None
         except NativeError as exc:
-            self._give_up(generation, exc)
-            return size
-        self._prefill.add(size, time.perf_counter() - begun)
-        generation.position = end
-        self._slots.learn(generation.slot, prompt, end)
-        followers = self._lead(generation)
-        if scores is None:
-            return size
-        self._prompt_tokens += len(prompt)
-        self._reused_tokens += generation.cached
-        survey = self._surveyor.survey(scores)
-        for each in (generation, *followers):
-            each.job.stage = "answering"
-            waited = time.monotonic() - each.job.submitted
-            self._first_token_s += (waited - self._first_token_s) * (
-                0.2 if self._first_token_s else 1.0
-            )
-            if self._choose(each, scores[0], survey, 0):
-                self._answering.append(each)
+            for generation in generations:
+                self._reading.remove(generation)
+                self._give_up(generation, exc)
+            return
+        self._prefill.add(size * len(generations), time.perf_counter() - begun)
+        for generation in generations:
+            generation.position += size
+            self._slots.learn(generation.slot, generation.prompt, generation.position)
+            # To the end of the line, so that a long prompt holds up no short one.
+            self._reading.remove(generation)
+            if not generation.reading:
+                continue
+            self._lead(generation)
+            under_way = self._reading if generation.left > _LAST_TOKENS else self._answering
+            under_way.append(generation)
+        if scores is not None:
+            survey = self._surveyor.survey(scores)
+            for row, generation in enumerate(whole):
+                self._answering += self._begin_answer(generation, scores, survey, row)
         self._answering.sort(key=_slot)
-        return size
+
+    def _begin_answer(
+        self, generation: Generation, scores: Scores, survey: Survey, row: int
+    ) -> list[Generation]:
+        """Choose the first token of an answer, and of those that waited for the same prompt."""
+        going_on = []
+        for each in (generation, *self._lead(generation)):
+            job = each.job
+            job.stage = "answering"
+            self._prompt_tokens += len(each.prompt)
+            self._reused_tokens += each.cached
+            waited = time.monotonic() - job.submitted
+            share = 0.2 if self._first_token_s else 1.0
+            self._first_token_s += (waited - self._first_token_s) * share
+            if self._choose(each, scores[row], survey, row):
+                going_on.append(each)
+        return going_on
 
     def _lead(self, leader: Generation) -> list[Generation]:
         """Let those go on that waited for this one; gives those whose whole prompt is read."""
@@ -216,8 +241,6 @@ class Engine:
             self._slots.learn(other.slot, other.prompt, other.position)
             if not other.reading:
                 self._reading.remove(other)
-                self._prompt_tokens += len(other.prompt)
-                self._reused_tokens += other.cached
                 whole.append(other)
         return whole
 
@@ -231,7 +254,7 @@ class Engine:
         try:
             self.context.step(
                 [g.slot for g in under_way],
-                [g.token for g in under_way],
+                [g.next_token for g in under_way],
                 [g.position for g in under_way],
             )
             scores = self.context.scores(len(under_way))
@@ -244,9 +267,13 @@ class Engine:
         going_on = []
         for row, generation in enumerate(under_way):
             generation.position += 1
-            if self._choose(generation, scores[row], survey, row):
+            if generation.position < len(generation.prompt):
                 going_on.append(generation)
-        self._answering = going_on
+            elif generation.position == len(generation.prompt):
+                going_on += self._begin_answer(generation, scores, survey, row)
+            elif self._choose(generation, scores[row], survey, row):
+                going_on.append(generation)
+        self._answering = sorted(going_on, key=_slot)
         seconds = time.perf_counter() - begun
         self._decode_all.add(len(under_way), seconds)
         self._decode_one.add(1, seconds)

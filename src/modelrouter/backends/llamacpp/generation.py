@@ -102,6 +102,19 @@ class Generation:
         self._least = 0.0
 
     @property
+    def left(self) -> int:
+        """Tokens of its prompt that are still to be read."""
+        return len(self.prompt) - self.position
+
+    @property
+    def next_token(self) -> int:
+        """What is to be read next, of the prompt or of the answer."""
+        if self.position < len(self.prompt):
+            return self.prompt[self.position]
+        assert self.token is not None
+        return self.token
+
+    @property
     def tokens(self) -> list[int]:
         """Prompt and answer so far."""
         return self.prompt + self._answer

@@ -19,7 +19,7 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -412,26 +412,28 @@ class Context:
             self.c.llama_set_abort_callback(self.pointer, watch, ctypes.c_void_p(switch.address))
         self._stop = (watch, switch)  # llama.cpp holds both addresses
 
-    def read(self, sequence: int, tokens: list[Any], position: int, *, scored: bool) -> None:
-        """Read a part of one sequence, at most ``n_batch`` tokens, from ``position`` on.
+    def read(self, parts: Sequence[tuple[int, Sequence[int], int]], scored: Sequence[bool]) -> None:
+        """Read a part of some sequences, together at most ``n_batch`` tokens.
 
         Args:
-            sequence: which.
-            tokens: the part.
-            position: of its first token in the sequence.
-            scored: whether scores are wanted for what follows it.
+            parts: sequence, tokens and the position of the first of them; all equally many, in the
+                order of their sequences' numbers.
+            scored: for each part, whether scores are wanted for what follows it.
 
         Raises:
             DecodingAborted: the switch was turned; what is in memory is then unknown.
             NativeError: llama.cpp could not.
         """
-        count = len(tokens)
-        self._tokens[:count] = tokens
-        self._positions[:count] = [*range(position, position + count)]
-        self._sequences[:count] = [sequence] * count
-        self._scored[:count] = [0] * count
-        self._scored[count - 1] = scored
-        self._decode(count)
+        at = 0
+        for (sequence, tokens, position), wanted in zip(parts, scored, strict=True):
+            end = at + len(tokens)
+            self._tokens[at:end] = [*tokens]
+            self._positions[at:end] = [*range(position, position + len(tokens))]
+            self._sequences[at:end] = [sequence] * len(tokens)
+            self._scored[at:end] = [0] * len(tokens)
+            self._scored[end - 1] = wanted
+            at = end
+        self._decode(at)
 
     def step(self, sequences: list[Any], tokens: list[Any], positions: list[Any]) -> None:
         """Read one token of each of these sequences, in the order of their numbers; all scored.
