@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,9 +45,8 @@ class Setup:
     threads: int
     slots: int
     context: int  # tokens a slot
-    cache_type: str | None = (
-        None  # of keys and values: f16, q8_0; by default each peer's own choice
-    )
+    cache_type: str | None = None  # of keys and values; by default each peer's own choice
+    exact: bool = False  # ours: nothing asked before may change a bit
 
 
 @dataclass(frozen=True)
@@ -122,16 +121,17 @@ class Ours(Peer):
             "slots": setup.slots,
             "context_per_slot": setup.context,
             "cache_type": setup.cache_type,
+            "exact": setup.exact,
         }
         known = {field.name for field in fields(LlamaCppSettings)}
         settings: dict[str, Any] = {name: value for name, value in wanted.items() if name in known}
         self.card = ModelCard.local(setup.path)
         self.backend = LlamaCppBackend(LlamaCppSettings(**settings))
 
-    def cache_bytes_a_token(self) -> float:
-        """What keys and values of one token take; the model must be loaded."""
-        figures = self.backend.figures(self.card)
-        return figures.cache_bytes / (figures.slots * figures.context_per_slot)
+    @property
+    def cache_type(self) -> str:
+        """How keys and values are kept; the model must be loaded."""
+        return self.backend.figures(self.card).cache_type
 
     def request(self, prompt: str, max_tokens: int, timeout_s: float | None = None) -> Any:
         """The request that :meth:`ask` makes."""
@@ -189,16 +189,6 @@ class LowLevel(Peer):
         self._contexts: dict[int, Any] = {}
         # The batch's arrays grow to hold all prompts of one step, or one token a sequence.
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
-
-    def keep_as(self, ours: Ours) -> str:
-        """Keep keys and values as ours does, before any context is made; gives the type."""
-        lib, model = self._lib, self._model
-        head = lib.llama_model_n_embd(model) // lib.llama_model_n_head(model)
-        numbers = 2 * head * lib.llama_model_n_head_kv(model) * lib.llama_model_n_layer(model)
-        bytes_a_number = ours.cache_bytes_a_token() / numbers
-        kind = min(CACHE_BYTES, key=lambda name: abs(CACHE_BYTES[name] - bytes_a_number))
-        self._setup = replace(self._setup, cache_type=kind)
-        return kind
 
     def prepare(self, callers: Sequence[int]) -> None:
         for sequences in callers:

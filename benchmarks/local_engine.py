@@ -9,9 +9,9 @@
 Every peer answers the same prompts greedily with the same number of threads; answers end by
 ``max_tokens`` alone. A figure is the decode tokens of all callers together for each second from the
 first request to the last answer, prompts and (for servers) HTTP included. The peers take turns,
-level by level, and of each figure the best of the repetitions is taken: on a machine with other
-work to do that is the one least disturbed. A level at which any peer took longer than 15 seconds
-is not repeated, for any peer. Tokens for each second of processor time (callers and server
+each in a process of its own, and of each figure the best of the repetitions is taken: on a machine
+with other work to do that is the one least disturbed.
+Tokens for each second of processor time (callers and server
 together) stand beside it, since other work disturbs them little. Times to a first token are
 medians.
 
@@ -29,10 +29,13 @@ under way, with the tables of what there is.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -68,7 +71,7 @@ def main() -> None:
     else:
         signal.signal(signal.SIGINT, cut_short)
         signal.signal(signal.SIGTERM, cut_short)
-        measure(results, options)
+        (measure if len(options.peers) == 1 else in_turn)(results, options)
     report.print_verdicts(results.verdicts())
     if options.json:
         results.write(options.json)
@@ -152,6 +155,55 @@ def machine() -> dict[str, Any]:
     }
 
 
+def in_turn(results: Results, options: argparse.Namespace) -> None:
+    """Each peer in a process of its own, one after another, as often as there are repetitions.
+
+    In one process they would hinder each other: as soon as two of them have computed there, OpenMP
+    counts more threads than cores, and no longer lets them wait at the ready.
+    """
+    for key in options.models:
+        found = results.models[key] = Figures(options.threads, options.cache_type or "")
+        repeats = options.repeats or (1 if options.quick else MODELS[key].repeats)
+        for turn in range(repeats):
+            for peer in sorted(options.peers, key=lambda name: name != "ours"):
+                parts = [part for part in options.parts if turn == 0 or part == "scaling"]
+                if peer != "ours":
+                    parts = [part for part in parts if part in ("scaling", "prefix")]
+                if cut.is_set() or not parts:
+                    break
+                alone(key, peer, parts, found, options)
+            if options.json:
+                results.write(options.json)
+        report.print_model(key, found)
+
+
+def alone(
+    key: str, peer: str, parts: Sequence[str], found: Figures, options: argparse.Namespace
+) -> None:
+    """One peer's turn; what it measured is added to ``found``."""
+    same = found.cache_type if peer == "low-level" else options.cache_type
+    arguments = {
+        "--models": key,
+        "--peers": peer,
+        "--parts": ",".join(parts),
+        "--levels": ",".join(map(str, options.levels)),
+        "--threads": str(options.threads),
+        "--repeats": "1",
+        "--requests": options.requests and str(options.requests),
+        "--cache-type": same,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "one.json"
+        given = [part for pair in arguments.items() if pair[1] for part in pair]
+        command = [sys.executable, __file__, *given, "--json", str(path)]
+        command += ["--quick"] * options.quick
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        if path.exists():
+            one = Figures.read(json.loads(path.read_text())["models"][key])
+            found.add(one)
+            found.cache_type = found.cache_type or one.cache_type
+
+
 def measure(results: Results, options: argparse.Namespace) -> None:
     """Every part that was asked for, with every model; ``results`` grows on the way."""
 
@@ -162,7 +214,7 @@ def measure(results: Results, options: argparse.Namespace) -> None:
     for key in options.models:
         model = made(key)
         setup = Setup(model.path, options.threads, SLOTS, CONTEXT, options.cache_type)
-        found = results.models[key] = Figures(options.threads, options.cache_type or "not compared")
+        found = results.models[key] = Figures(options.threads, options.cache_type or "")
         report.print_title(key, found)
         if "scaling" in options.parts:
             scaling(model, setup, options, found, keep)
@@ -172,7 +224,7 @@ def measure(results: Results, options: argparse.Namespace) -> None:
             report.print_first_tokens(found.first_tokens)
         requests = options.requests or (min(model.crowd, 100) if options.quick else model.crowd)
         if "crowd" in options.parts and requests and not cut.is_set():
-            roomy = replace(setup, context=512)
+            roomy = replace(setup, context=512, exact=True)  # texts are compared to the letter
             found.crowd = rough_crowd(roomy, requests=requests, callers=SLOTS, allowed_s=600)
             report.print_crowd(found.crowd)
         if "soak" in options.parts and requests == model.crowd >= 1000 and not cut.is_set():
@@ -198,10 +250,9 @@ def scaling(
         peers: dict[str, Peer] = {}
         for name, peer in started(options.peers, setup):
             peers[name] = stack.enter_context(closing(peer))
-            ours = peers.get("ours")
-            if isinstance(peer, LowLevel) and isinstance(ours, Ours) and not options.cache_type:
-                found.cache_type = peer.keep_as(ours)
             peer.prepare(levels_of(peer, levels))
+            if isinstance(peer, Ours):
+                found.cache_type = peer.cache_type
         seed = 0
         for _ in range(repeats):
             for callers in list(levels):

@@ -100,6 +100,7 @@ class Engine:
             reused_tokens=self._reused_tokens,
             weights_bytes=self._weights_bytes,
             cache_bytes=self._cache_bytes,
+            cache_type=context.cache_type,
         )
 
     def begin(self, generation: Generation) -> None:

@@ -29,6 +29,7 @@ class EngineFigures:
         prompt_tokens, reused_tokens: of all prompts, and how many of them were in memory already.
         weights_bytes: what the model's weights take.
         cache_bytes: what the memory of all slots takes; what is kept of earlier prompts is in it.
+        cache_type: how keys and values are kept in it.
     """
 
     loaded: bool = False
@@ -45,6 +46,7 @@ class EngineFigures:
     reused_tokens: int = 0
     weights_bytes: int = 0
     cache_bytes: int = 0
+    cache_type: str = ""
 
     @property
     def hit_rate(self) -> float:

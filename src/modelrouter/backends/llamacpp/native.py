@@ -364,6 +364,7 @@ class Context:
         n_threads: int,
         cache_type: CacheType = "f16",
     ) -> None:
+        self.cache_type = cache_type
         self.even = cache_type == "q8_0"
         """Whether keys and values come out the same however many tokens are read at once."""
         self.model, self.sequences, self.n_ctx = model, sequences, n_ctx
