@@ -10,10 +10,9 @@ Every peer answers the same prompts greedily with the same number of threads; an
 ``max_tokens`` alone. A figure is the decode tokens of all callers together for each second from the
 first request to the last answer, prompts and (for servers) HTTP included. The peers take turns,
 each in a process of its own, and of each figure the best of the repetitions is taken: on a machine
-with other work to do that is the one least disturbed.
-Tokens for each second of processor time (callers and server
-together) stand beside it, since other work disturbs them little. Times to a first token are
-medians.
+with other work to do that is the one least disturbed. Tokens for each second of processor time
+(callers and server together) stand beside it, since other work disturbs them little. Times to a
+first token are medians.
 
 Peers: ours; low-level (a plain loop over llama.cpp's C API, the most there is to be had from
 Python); llama (``llama_cpp.Llama`` behind a lock); python-server (``llama_cpp.server``);
