@@ -167,8 +167,8 @@ class _Failure:
                 for word, status in _TOLD:
                     if word in told:
                         return status
-        status = getattr(self.error, "status_code", None)
-        return status if isinstance(status, int) and status >= 400 else 500
+        given = getattr(self.error, "status_code", None)
+        return given if isinstance(given, int) and given >= 400 else 500
 
     def _by_status(self, status: int) -> BackendError:
         card, said = self.card, self.said

@@ -275,8 +275,9 @@ def _prompt_tokens(request: Request) -> int:
 def _content_tokens(content: Any) -> int:
     if not isinstance(content, list):
         return estimate_tokens(content or "")
-    images = sum(part.get("type") == "image_url" for part in content)
-    return images * IMAGE_TOKENS + sum(estimate_tokens(part.get("text") or "") for part in content)
+    images: int = sum(part.get("type") == "image_url" for part in content)
+    texts: int = sum(estimate_tokens(part.get("text") or "") for part in content)
+    return images * IMAGE_TOKENS + texts
 
 
 def _json(value: Any) -> str:
