@@ -39,8 +39,14 @@ class Editor:
 
     def __init__(self, path: Path, threads: int) -> None:
         self.llama = Llama(
-            str(path), n_ctx=512, n_threads=threads, seed=0, verbose=False,
-            flash_attn=True, type_k=_Q8_0, type_v=_Q8_0,  # as the package runs it
+            str(path),
+            n_ctx=512,
+            n_threads=threads,
+            seed=0,
+            verbose=False,
+            flash_attn=True,
+            type_k=_Q8_0,
+            type_v=_Q8_0,  # as the package runs it
         )
         self.tokens, self.seconds = 0, 0.0
 
