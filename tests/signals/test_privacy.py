@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelrouter.signals import find_pii
-from modelrouter.signals.privacy import PII_KINDS
+from modelrouter.signals.privacy import LONG, PII_KINDS, UNREAD
 
 FOUND = {
     "email": [
@@ -119,13 +119,22 @@ def test_any_text_is_read(text: str) -> None:
 
 
 @given(
-    st.text(alphabet=" \n.,;:!?abcdefghij", max_size=80),
+    st.text(alphabet=" \n.,;:!?abcefghjk", max_size=80),  # without "id", which tells of no phone
     st.sampled_from([(k, t) for k, texts in FOUND.items() for t in texts]),
     st.text(alphabet=" \n,;!?abcdefghij", max_size=80),
 )
 def test_words_around_it_do_not_hide_it(before: str, found: tuple[str, str], after: str) -> None:
     kind, text = found
     assert kind in find_pii(f"{before} {text} {after}")
+
+
+def test_a_long_table_that_is_not_read_whole_counts_as_personal_data():
+    """A rule that keeps personal data on this machine must not depend on where it stands."""
+    table = "12.5 " * LONG
+    assert find_pii(table) == (UNREAD,)
+    assert find_pii(table[: LONG - 1]) == ()
+    assert find_pii("Write to jane@example.com, please. " + table) == ("email", UNREAD)
+    assert find_pii("The weather was fine that day. " * LONG) == ()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +165,7 @@ def test_time_grows_with_length_and_no_faster(piece: str) -> None:
     ],
 )
 def test_a_long_table_of_customers_is_seen_for_what_it_is(line: str, kind: str) -> None:
-    assert find_pii(line * 10_000) == (kind,)
+    assert find_pii(line * 10_000) == (kind, UNREAD)
 
 
 NUMBERS = [
@@ -173,9 +182,9 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize("piece", NUMBERS)
-def test_a_long_table_of_numbers_holds_nobody_and_costs_little(piece: str) -> None:
+def test_a_long_table_of_numbers_costs_little(piece: str) -> None:
     text = (piece * 500_000)[:500_000]
     start = time.thread_time()
-    assert find_pii(text) == ()
+    assert find_pii(text) == (UNREAD,)
     # A few milliseconds; without a bound it was up to eight hundred.
     assert time.thread_time() - start < 0.05

@@ -2,7 +2,8 @@
 
 Every character is looked at, but for encoded files and long tables of numbers: of those in a text
 of more than :data:`LONG` characters some stretches are read, spread evenly. A list of customers is
-found; one number among ten thousand others may not be.
+found; one number among ten thousand others may not be, so such a text counts as holding personal
+data all the same, of the kind :data:`UNREAD`.
 
 Each kind has an anchor that is rare in usual text and quick to find ("@", "-dd-", "+"), and a
 check of what stands around it, so a text without personal data costs a few substring searches
@@ -20,11 +21,15 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["LONG", "PII_KINDS", "find_pii"]
+__all__ = ["LONG", "PII_KINDS", "UNREAD", "find_pii"]
 
 
 def find_pii(text: str) -> tuple[str, ...]:
-    """The kinds of personal data in a text, in the order of :data:`PII_KINDS`; empty when none."""
+    """The kinds of personal data in a text, in the order of :data:`PII_KINDS`; empty when none.
+
+    The last is :data:`UNREAD` where not all of a long text was looked at.
+    """
+    whole = text
     if len(text) > LONG:
         text = _bounded(text)
     found: set[str] = set()
@@ -35,8 +40,12 @@ def find_pii(text: str) -> tuple[str, ...]:
     if _has_digit(text):
         found |= _grouped_numbers(text)
         found.update(kind for kind, has in _DETECTORS if kind not in found and has(text))
-    return tuple(kind for kind in PII_KINDS if kind in found) if found else ()
+    kinds = tuple(kind for kind in PII_KINDS if kind in found) if found else ()
+    return kinds if text is whole else (*kinds, UNREAD)
 
+
+UNREAD: Final = "unread"
+"""Numbers or encoded text that were not looked at; what they hold is not known."""
 
 LONG: Final = 20_000
 """Characters up to which every one is looked at, whatever they are."""
