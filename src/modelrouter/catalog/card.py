@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -58,6 +61,19 @@ class Speed(Configured):
             self.first_token_s
             + prompt_tokens / self.prefill_tokens_per_s
             + output_tokens / self.decode_tokens_per_s
+        )
+
+
+def _check_loopback(address: str | None) -> None:
+    """A card that says local while it sends text elsewhere would break every private policy."""
+    host = urlsplit(address or "").hostname or ""
+    with contextlib.suppress(ValueError):  # a name, no number
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    if host != "localhost":
+        raise ValueError(
+            "location='local', but api_base is no address of this machine (127.0.0.1, ::1, "
+            "localhost): make it location='hosted'"
         )
 
 
@@ -131,6 +147,8 @@ class ModelCard(Configured):
                 raise ValueError(f"strengths[{kind!r}]={strength} is not between 0 and 1")
         if self.location == "local" and self.api_key is not None:
             raise ValueError("a local model takes no api_key")
+        if self.location == "local" and (self.api_base or self.backend == "litellm"):
+            _check_loopback(self.api_base)
         return self
 
     @classmethod

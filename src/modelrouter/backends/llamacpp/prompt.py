@@ -180,12 +180,16 @@ class PromptWriter:
             ) from exc
 
 
+_MARK: Final = uuid.uuid4().hex
+"""What nobody can guess and so nobody can write."""
+_MARKED: Final = re.compile(f"{_MARK}([0-9]{{8}})")
+
+
 class _Hidden:
     """Control tokens' texts in what a user wrote, out of the template's sight."""
 
     def __init__(self, control: re.Pattern[str] | None) -> None:
         self._control = control
-        self._mark = uuid.uuid4().hex
         self._texts: list[str] = []
 
     def within(self, value: Any) -> Any:
@@ -200,13 +204,13 @@ class _Hidden:
 
     def parts(self, text: str) -> Iterator[tuple[str, bool]]:
         """The rendered text in pieces, and of each whether it is one of the hidden texts."""
-        for i, part in enumerate(re.split(f"{self._mark}([0-9]{{8}})", text)):
+        for i, part in enumerate(_MARKED.split(text) if self._texts else (text,)):
             typed = i % 2 == 1
             yield self._texts[int(part)] if typed else part, typed
 
     def _hide(self, found: re.Match[str]) -> str:
         self._texts.append(found.group())
-        return f"{self._mark}{len(self._texts) - 1:08d}"
+        return f"{_MARK}{len(self._texts) - 1:08d}"
 
 
 def plain_messages(messages: Sequence[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ The order is llama.cpp's: biases and penalties, grammar, top_k, top_p, min_p, te
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import secrets
 from collections.abc import Mapping
@@ -180,17 +181,20 @@ class Sampler:
     def __init__(
         self, options: SamplingOptions, n_vocab: int, model: str, grammar: Grammar | None = None
     ) -> None:
-        import numpy as np
-
         if max(options.logit_bias, default=0) >= n_vocab:
             raise _refused(f"logit_bias names a token beyond {model}'s {n_vocab:,}.", model)
         self._options = options
         self._grammar = grammar
-        self._random = np.random.default_rng(options.seed & 0xFFFF_FFFF_FFFF_FFFF)
         self._counts: dict[int, int] = {}
         self._penalised = bool(
             options.presence_penalty or options.frequency_penalty or options.repeat_penalty != 1.0
         )
+
+    @functools.cached_property
+    def _random(self) -> np.random.Generator:
+        import numpy as np
+
+        return np.random.default_rng(self._options.seed & 0xFFFF_FFFF_FFFF_FFFF)
 
     def choose(self, scores: Scores, best: int | None = None) -> int:
         """The next token.
