@@ -127,8 +127,7 @@ class LlamaCppBackend:
         try:
             return _vectors(job.result.result(_time_left(job)), request)
         except concurrent.futures.TimeoutError:
-            job.check()
-            raise
+            raise job.late() from None
         finally:
             job.result.cancel()
 
@@ -136,8 +135,10 @@ class LlamaCppBackend:
         """Make vectors of texts; the event loop goes on meanwhile."""
         job = self._submitted_texts(request)
         try:
-            # The worker itself keeps the time limit, between two computations.
-            return _vectors(await asyncio.wrap_future(job.result), request)
+            made = await asyncio.wait_for(asyncio.wrap_future(job.result), _time_left(job))
+            return _vectors(made, request)
+        except asyncio.TimeoutError:
+            raise job.late() from None
         finally:
             job.result.cancel()
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from modelrouter.backends.llamacpp.memory import available_bytes, gigabytes
-from modelrouter.backends.llamacpp.native import Context, Model, NativeError, NoTextError, library
+from modelrouter.backends.llamacpp.native import (
+    CacheType,
+    Context,
+    Model,
+    NativeError,
+    NoTextError,
+    library,
+)
 from modelrouter.backends.llamacpp.prompt import PromptWriter
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
 from modelrouter.backends.llamacpp.trial import try_out
@@ -20,8 +27,8 @@ __all__ = ["SMALLEST_CONTEXT", "Loaded", "load"]
 SMALLEST_CONTEXT: Final = 2_048
 """Tokens; of a slot whose size the settings leave open."""
 _MOST_CACHE: Final = 1 << 30
-_SMALL_HEAD: Final = 32
-"""Numbers; also the block that ``q8_0`` rounds together."""
+_BLOCK: Final = 32
+"""Numbers that ``q8_0`` rounds together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,15 @@ class Loaded:
     prompts: PromptWriter
     settings: LlamaCppSettings
     n_threads: int
+
+    @property
+    def _cache_type(self) -> CacheType:
+        """Eight bits where they are quicker, or where no bit may differ and they are possible."""
+        head, settings = self.model.head_size, self.settings
+        if settings.cache_type is not None:
+            return settings.cache_type
+        eight = head == _BLOCK or (settings.exact and head % _BLOCK == 0)
+        return "q8_0" if eight else "f16"
 
     def context(self, tokens: int, window: int, name: str) -> Context:
         """Room for answers of at least ``tokens``, prompt included.
@@ -47,7 +63,7 @@ class Loaded:
         size = min(window, settings.context_per_slot or SMALLEST_CONTEXT)
         while size < tokens:
             size = min(2 * size, window)
-        kind = settings.cache_type or ("q8_0" if self.model.head_size == _SMALL_HEAD else "f16")
+        kind = self._cache_type
         bytes_a_slot = max(1, _padded(size) * self.model.bytes_a_token(kind))
         free = available_bytes()
         if bytes_a_slot > free:

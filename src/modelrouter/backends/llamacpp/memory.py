@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-__all__ = ["available_bytes", "gigabytes"]
+__all__ = ["available_bytes", "container_free", "gigabytes"]
 
-_LIMIT = Path("/sys/fs/cgroup/memory.max")
-_USED = Path("/sys/fs/cgroup/memory.current")
+_CONTAINER = Path("/sys/fs/cgroup")
 
 
 def available_bytes() -> int:
@@ -16,9 +15,28 @@ def available_bytes() -> int:
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    with contextlib.suppress(OSError, ValueError):  # no container, or "max": no limit
-        free = min(free, int(_LIMIT.read_text("ascii")) - int(_USED.read_text("ascii")))
-    return max(0, free)
+    allowed = container_free(_CONTAINER)
+    return max(0, free if allowed is None else min(free, allowed))
+
+
+def container_free(folder: Path) -> int | None:
+    """What a container's memory controller would still give; ``None`` without a limit.
+
+    Args:
+        folder: its files (cgroup v2).
+    """
+    try:
+        limit = int((folder / "memory.max").read_text("ascii"))
+        used = int((folder / "memory.current").read_text("ascii"))
+    except (OSError, ValueError):  # no container, or "max": no limit
+        return None
+    # Files lately read or mapped, models among them, are counted as used until the room is needed.
+    with contextlib.suppress(OSError, ValueError):
+        stat = dict(
+            line.split() for line in (folder / "memory.stat").read_text("ascii").splitlines()
+        )
+        used -= int(stat.get("inactive_file", 0))
+    return limit - used
 
 
 def gigabytes(size: int) -> str:

@@ -43,6 +43,8 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "top_logprobs": (0, 20),
 }
 _WHOLE: Final = ("top_k", "seed", "max_tokens", "n", "top_logprobs")
+_MOST_BIAS: Final = 100.0
+"""OpenAI's. With more, a score could overflow, and a token that the grammar forbids be drawn."""
 
 
 class NoTokenAllowed(Exception):
@@ -132,10 +134,10 @@ class SamplingOptions:
 
 def _checked(name: str, value: Any, model: str) -> Any:
     if name == "stop":
-        stops = (value,) if isinstance(value, str) else tuple(value)
-        if not all(isinstance(stop, str) for stop in stops):
+        stops = [value] if isinstance(value, str) else value
+        if not isinstance(stops, (list, tuple)) or not all(isinstance(s, str) for s in stops):
             raise _refused(f"stop={value!r} is neither a text nor a list of texts.", model)
-        return stops
+        return tuple(stops)
     if name == "logit_bias":
         return _bias(value, model)
     if name == "logprobs":
@@ -155,8 +157,12 @@ def _bias(value: Any, model: str) -> dict[int, float]:
         bias = {int(token): float(by) for token, by in dict(value).items()}
     except (TypeError, ValueError) as exc:
         raise _refused(f"logit_bias={value!r} does not map token ids to numbers.", model) from exc
-    if any(token < 0 or not math.isfinite(by) for token, by in bias.items()):
-        raise _refused(f"logit_bias={value!r} has an id or a number that cannot be.", model)
+    if any(token < 0 or not abs(by) <= _MOST_BIAS for token, by in bias.items()):
+        raise _refused(
+            f"logit_bias={value!r} has an id below 0 or a number that is not between "
+            f"{-_MOST_BIAS:g} and {_MOST_BIAS:g}.",
+            model,
+        )
     return bias
 
 

@@ -85,11 +85,15 @@ class EmbeddingJob:
         if self.result.cancelled():
             raise CancelledError
         if self.deadline is not None and time.monotonic() > self.deadline:
-            raise BackendTimeoutError(
-                f"{self.name} made no vectors in time.",
-                model=self.name,
-                hint="Allow more time, or send fewer texts at once.",
-            )
+            raise self.late()
+
+    def late(self) -> BackendTimeoutError:
+        """The error for a deadline that has passed."""
+        return BackendTimeoutError(
+            f"{self.name} made no vectors in time.",
+            model=self.name,
+            hint="Allow more time, or send fewer texts at once.",
+        )
 
     def fail(self, error: BackendError) -> None:
         """Tell the caller that there are no vectors."""
@@ -169,7 +173,9 @@ class Worker:
     def figures(self) -> EngineFigures:
         """How fast the model is and how much waits for it."""
         engine = self._engine
-        return engine.figures(self.waiting) if engine is not None else EngineFigures()
+        if engine is not None:
+            return engine.figures(self.waiting)
+        return EngineFigures(loaded=self._loaded is not None, waiting=self.waiting)
 
     def stop(self) -> None:
         """End what runs and take no more; returns at once, takes no lock."""
@@ -194,13 +200,24 @@ class Worker:
         with self._lock:
             if self._closing:
                 raise self._closed()
-            self._inbox.put(what)
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name=f"modelrouter {self.path.name}", daemon=True
-                )
-                _alive.add(self)
-                self._thread.start()
+                self._thread = self._started()
+            self._inbox.put(what)
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._run, name=f"modelrouter {self.path.name}", daemon=True
+        )
+        _alive.add(self)
+        try:
+            thread.start()
+        except RuntimeError as exc:  # as many as the system allows, or the process is ending
+            _alive.discard(self)
+            raise LocalModelError(
+                f"{self.path.name} has no thread to run in: {exc}.",
+                hint="End other threads, or raise the limit on them.",
+            ) from exc
+        return thread
 
     def _run(self) -> None:
         with log.kept():
@@ -210,7 +227,8 @@ class Worker:
             except DecodingAborted:  # by stop()
                 pass
             finally:
-                self._closing = True
+                with self._lock:  # whoever saw it open has put its request in by then
+                    self._closing = True
                 self._refuse_all()
                 self._free()
                 _alive.discard(self)
@@ -218,15 +236,14 @@ class Worker:
     def _work(self) -> None:
         """One round: hear what is asked, then go on with what is under way."""
         self._listen()
-        if self._unloads and not self._running:
+        if self._unloads and not self._running and not self._ready:
             self._free()
         self._step()
 
     def _step(self) -> None:
         """One step of all answers, those included for which there is room now."""
         try:
-            if not self._unloads:
-                self._begin_some()
+            self._begin_some()
             if self._engine is not None and self._running:
                 self._engine.step()
         except DecodingAborted:
@@ -245,6 +262,8 @@ class Worker:
         if busy and self._inbox.empty():
             return
         idle = self._settings.unload_after_s if self._loaded is not None else None
+        if idle is not None:
+            idle = min(idle, threading.TIMEOUT_MAX)
         try:
             while not self._closing:
                 self._hear(self._inbox.get(block=not busy, timeout=idle))
@@ -263,7 +282,7 @@ class Worker:
         elif what is _Order.WARM:
             try:
                 self._load()
-            except BackendError as exc:  # the first real request meets it again
+            except Exception as exc:  # the first real request meets it again
                 _logger.debug("%s was not loaded ahead: %s", self.path, exc)
 
     def _embed(self, job: EmbeddingJob) -> None:
@@ -299,11 +318,15 @@ class Worker:
             job.fail(_unexpected(job.name, exc))
 
     def _begin_some(self) -> None:
-        """Give free slots to requests, in the order they came."""
+        """Give free slots to requests, in the order they came.
+
+        Before the model is freed, only to what is left of requests whose turn had come.
+        """
         self._look_through()
         while not self._closing:
             if not self._ready:
-                if not self._waiting or (self._engine is not None and not self._engine.free):
+                full = self._engine is not None and not self._engine.free
+                if self._unloads or full or not self._waiting:
                     return
                 self._admit(self._waiting.popleft())
                 continue
@@ -313,8 +336,8 @@ class Worker:
             engine = self._engine_for(self._ready[0])
             if engine is None or not engine.free:
                 return
-            if self._ready:
-                engine.begin(self._ready.popleft())
+            engine.begin(self._ready[0])
+            self._ready.popleft()
 
     def _look_through(self) -> None:
         """Drop waiting requests that nobody waits for any more, so that they count no longer."""
