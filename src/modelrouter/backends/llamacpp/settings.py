@@ -42,11 +42,11 @@ class LlamaCppSettings:
         cache_type: how keys and values are kept: ``f16``, or ``q8_0``, which rounds them to eight
             bits and takes half the memory. By default ``q8_0`` for models whose attention heads
             have 32 numbers, where it is up to twice as fast, else ``f16``.
-        exact: whether an answer has to be the same to the bit whatever was asked before and whatever
-            else runs, as far as the weights' kernels allow. Keys and values are then kept in
-            ``q8_0`` by default, which come out the same however they are read; where that is not
-            possible, earlier prompts are reused in multiples of 64 tokens and earlier answers not
-            at all.
+        exact: whether an answer has to be the same to the bit whatever was asked before and
+            whatever else runs, as far as the weights' kernels allow. Keys and values are then kept
+            in ``q8_0`` by default, which come out the same however they are read; where that is
+            not possible, earlier prompts are reused in multiples of 64 tokens and earlier answers
+            not at all.
         max_queue: how many requests may wait for a slot; one more is a
             :class:`~modelrouter.exceptions.QueueFullError`.
         n_batch: prompt tokens read in one computation while no answer is under way, a multiple of
