@@ -120,6 +120,7 @@ class Worker:
         self._model: weakref.ref[Model] | None = None
         self._waiting: deque[Job] = deque()
         self._ready: deque[Generation] = deque()  # of requests whose turn has come
+        self._texts: deque[EmbeddingJob] = deque()
         self._unloads: list[threading.Event] = []
         self._embedders: dict[str | None, Embedder] = {}
         self._looked = 0.0
@@ -162,7 +163,7 @@ class Worker:
     @property
     def waiting(self) -> int:
         """Requests that no slot was given to yet."""
-        return self._inbox.qsize() + len(self._waiting)
+        return self._inbox.qsize() + len(self._waiting) + len(self._texts)
 
     @property
     def model(self) -> Model | None:
@@ -238,6 +239,8 @@ class Worker:
         self._listen()
         if self._unloads and not self._running and not self._ready:
             self._free()
+        if self._texts:
+            self._embed(self._texts.popleft())
         self._step()
 
     def _step(self) -> None:
@@ -258,25 +261,25 @@ class Worker:
 
     def _listen(self) -> None:
         """Take what is in the inbox; wait for something while there is nothing to do."""
-        busy = bool(self._running or self._waiting or self._ready or self._unloads)
-        if busy and self._inbox.empty():
-            return
-        idle = self._settings.unload_after_s if self._loaded is not None else None
-        if idle is not None:
-            idle = min(idle, threading.TIMEOUT_MAX)
-        try:
-            while not self._closing:
-                self._hear(self._inbox.get(block=not busy, timeout=idle))
-                busy = True
-        except queue.Empty:
-            if not busy:
+        if not (self._running or self._waiting or self._ready or self._texts or self._unloads):
+            idle = self._settings.unload_after_s if self._loaded is not None else None
+            if idle is not None:
+                idle = min(idle, threading.TIMEOUT_MAX)
+            try:
+                self._hear(self._inbox.get(timeout=idle))
+            except queue.Empty:
                 self._free()
+        self._hear_all()
+
+    def _hear_all(self) -> None:
+        while not self._inbox.empty():  # nobody else takes from it
+            self._hear(self._inbox.get())
 
     def _hear(self, what: _Heard) -> None:
         if isinstance(what, Job):
             self._waiting.append(what)
         elif isinstance(what, EmbeddingJob):
-            self._embed(what)
+            self._texts.append(what)
         elif isinstance(what, threading.Event):
             self._unloads.append(what)
         elif what is _Order.WARM:
@@ -286,14 +289,14 @@ class Worker:
                 _logger.debug("%s was not loaded ahead: %s", self.path, exc)
 
     def _embed(self, job: EmbeddingJob) -> None:
-        """Make vectors at once, with a step of the answers under way between two computations."""
+        """Make vectors, with a step of all answers between two computations."""
 
         def between() -> None:
             job.check()
             if self._closing:
                 raise self._closed()
-            if self._running:
-                self._step()
+            self._hear_all()
+            self._step()
 
         try:
             job.check()
@@ -415,18 +418,17 @@ class Worker:
             self._engine = None  # it is not certain what is in its memory
 
     def _refuse_all(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                what = self._inbox.get_nowait()
-                if isinstance(what, EmbeddingJob):
-                    what.fail(self._closed())
-                elif isinstance(what, (Job, threading.Event)):
-                    self._hear(what)
+        while not self._inbox.empty():
+            if (what := self._inbox.get()) is not _Order.WARM:
+                self._hear(what)
         if self._engine is not None:
             self._engine.fail_all(lambda _name: self._closed())
         for job in [*(g.job for g in self._ready), *self._waiting]:
             job.fail(self._closed())
         self._waiting.clear()
+        for texts in self._texts:
+            texts.fail(self._closed())
+        self._texts.clear()
 
     def _closed(self) -> LocalModelError:
         return LocalModelError(
