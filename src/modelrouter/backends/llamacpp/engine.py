@@ -41,6 +41,8 @@ does not depend on how much is read at a time."""
 _PROMPT_TOKENS_A_STEP: Final = 2 * PART
 """Prompt tokens read between two tokens of the answers under way, which wait meanwhile, unless
 one batch reads all that is left of every prompt."""
+_DEEP: Final = 2_048
+"""From this many tokens on, attention makes a batch of prompt tokens take too long to wait for."""
 _LAST_TOKENS: Final = 4
 """So few tokens at a prompt's end are read one by one, beside the tokens of answers under way:
 a computation of their own would cost more."""
@@ -163,7 +165,8 @@ class Engine:
             return
         budget = self.context.n_batch
         left = sum(g.left for g in self._reading)
-        if self._answering and left > budget:
+        deep = max(g.position for g in self._reading) > _DEEP
+        if self._answering and (left > budget or deep):
             budget = _PROMPT_TOKENS_A_STEP
         short = [g for g in self._reading if g.leader is None and g.left < PART]
         if short:
@@ -284,6 +287,8 @@ class Engine:
         total = survey.log_total[row]
         try:
             if not math.isfinite(total):
+                generation.position = 0
+                self._slots.forget(generation.slot)  # none of it is to be used again
                 raise LocalModelError(
                     "The model gives no numbers but nan.",
                     hint="Its file is damaged; download it again.",
