@@ -119,7 +119,7 @@ def main() -> None:
         "500 KB of base64": base64.b64encode(random.Random(7).randbytes(375_000)).decode(),
     }
     other = peer()
-    router = Router()
+    router = Router(policy=Policy.balanced(min_quality=None))
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"load average {', '.join(f'{x:.1f}' for x in os.getloadavg())}")
     print(f"{len(router.catalog)} cards, {len(router.available)} of them available")
