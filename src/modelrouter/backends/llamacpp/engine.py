@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modelrouter.backends.llamacpp.figures import EngineFigures, Meter
 from modelrouter.backends.llamacpp.generation import Generation
+from modelrouter.backends.llamacpp.job import unexpected
 from modelrouter.backends.llamacpp.native import Context, DecodingAborted, Model, NativeError
 from modelrouter.backends.llamacpp.sampling import NoTokenAllowed
 from modelrouter.backends.llamacpp.slots import WORTH_COPYING, Slots, common
@@ -181,7 +182,7 @@ class Engine:
     def _read_together(self, generations: list[Generation], budget: int) -> None:
         """Read as much of each as the one with least left has, in one computation."""
         size = min(g.left for g in generations)
-        most = max(1, min(budget, self.context.n_batch) // size)
+        most = max(1, budget // size)
         self._read(sorted(generations[:most], key=_slot), size)
 
     def _read(self, generations: list[Generation], size: int) -> None:
@@ -271,9 +272,9 @@ class Engine:
         going_on = []
         for row, generation in enumerate(under_way):
             generation.position += 1
-            if generation.position < len(generation.prompt):
+            if generation.reading:
                 going_on.append(generation)
-            elif generation.position == len(generation.prompt):
+            elif generation.left == 0:
                 going_on += self._begin_answer(generation, scores, survey, row)
             elif self._choose(generation, scores[row], survey, row):
                 going_on.append(generation)
@@ -308,9 +309,7 @@ class Engine:
         except BackendError as exc:
             self._fail(generation, exc)
         except Exception as exc:  # whatever it is, this caller hears of it and the others go on
-            error = LocalModelError(f"{generation.job.name} failed: {exc!r}.")
-            error.__cause__ = exc
-            self._fail(generation, error)
+            self._fail(generation, unexpected(generation.job.name, exc))
         if generation.ended:
             self._answered += 1
             self._release(generation)

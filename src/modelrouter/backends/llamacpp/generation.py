@@ -109,7 +109,7 @@ class Generation:
     @property
     def next_token(self) -> int:
         """What is to be read next, of the prompt or of the answer."""
-        if self.position < len(self.prompt):
+        if self.reading:
             return self.prompt[self.position]
         assert self.token is not None
         return self.token
@@ -122,7 +122,7 @@ class Generation:
     @property
     def reading(self) -> bool:
         """Whether some of its prompt is still to be read."""
-        return self.position < len(self.prompt)
+        return self.left > 0
 
     def take(
         self,

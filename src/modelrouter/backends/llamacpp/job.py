@@ -10,9 +10,16 @@ from typing import Any
 
 from modelrouter.backends.llamacpp.channel import Channel, Failed
 from modelrouter.backends.llamacpp.sampling import SamplingOptions
-from modelrouter.exceptions import BackendError, BackendTimeoutError
+from modelrouter.exceptions import BackendError, BackendTimeoutError, LocalModelError
 
-__all__ = ["Job", "untraced"]
+__all__ = ["Job", "unexpected", "untraced"]
+
+
+def unexpected(model: str, cause: Exception) -> LocalModelError:
+    """The error for what nobody foresaw; its caller hears of it, the others go on."""
+    error = LocalModelError(f"{model} failed: {cause!r}.", model=model)
+    error.__cause__ = cause
+    return error
 
 
 def untraced(error: BackendError, model: str) -> BackendError:

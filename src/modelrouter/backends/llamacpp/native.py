@@ -365,8 +365,6 @@ class Context:
         cache_type: CacheType = "f16",
     ) -> None:
         self.cache_type = cache_type
-        self.even = cache_type == "q8_0"
-        """Whether keys and values come out the same however many tokens are read at once."""
         self.model, self.sequences, self.n_ctx = model, sequences, n_ctx
         self.n_batch = max(n_batch, sequences)
         self.size_bytes = sequences * n_ctx * model.bytes_a_token(cache_type)
@@ -405,6 +403,11 @@ class Context:
         )
         self._scores: tuple[int, Scores] | None = None
         self._stop: tuple[Any, Switch] | None = None
+
+    @property
+    def even(self) -> bool:
+        """Whether keys and values come out the same however many tokens are read at once."""
+        return self.cache_type == "q8_0"
 
     def obey(self, switch: Switch) -> None:
         """Stop computing, from now on, when this switch is turned."""

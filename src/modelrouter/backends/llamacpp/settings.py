@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from modelrouter.backends.llamacpp.cpu import usable_cores
+from modelrouter.backends.llamacpp.engine import PART
 from modelrouter.backends.llamacpp.native import CacheType
 from modelrouter.backends.llamacpp.templates import named
 from modelrouter.exceptions import ConfigurationError
@@ -15,8 +16,6 @@ __all__ = ["LlamaCppSettings"]
 
 _BYTES_A_THREAD: Final = 32_000_000
 _MOST_SLOTS: Final = 256
-_PART: Final = 64
-"""See :data:`~modelrouter.backends.llamacpp.engine.PART`."""
 _OPTIONAL: Final = ("n_threads", "context_per_slot", "cache_bytes")
 _WHOLE: Final = (*_OPTIONAL, "slots", "max_queue", "n_batch", "max_tokens")
 
@@ -91,8 +90,8 @@ class LlamaCppSettings:
             raise ConfigurationError(
                 f"slots={self.slots} is more than llama.cpp has.", hint=f"Use 1 to {_MOST_SLOTS}."
             )
-        if self.n_batch % _PART:
-            raise ConfigurationError(f"n_batch={self.n_batch} is no multiple of {_PART}.")
+        if self.n_batch % PART:
+            raise ConfigurationError(f"n_batch={self.n_batch} is no multiple of {PART}.")
         if self.cache_type not in (None, *get_args(CacheType)):
             raise ConfigurationError(
                 f"cache_type={self.cache_type!r} is unknown.",

@@ -28,7 +28,7 @@ from modelrouter.backends.llamacpp.embedding import Embedded, Embedder, Pooling
 from modelrouter.backends.llamacpp.engine import Engine
 from modelrouter.backends.llamacpp.figures import EngineFigures
 from modelrouter.backends.llamacpp.generation import Generation
-from modelrouter.backends.llamacpp.job import Job, untraced
+from modelrouter.backends.llamacpp.job import Job, unexpected, untraced
 from modelrouter.backends.llamacpp.loading import Loaded, load
 from modelrouter.backends.llamacpp.native import DecodingAborted, Model, Switch, log
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
@@ -318,7 +318,7 @@ class Worker:
             job.fail(self._closed())
             raise
         except Exception as exc:  # this caller hears of it and the next is served
-            job.fail(_unexpected(job.name, exc))
+            job.fail(unexpected(job.name, exc))
 
     def _begin_some(self) -> None:
         """Give free slots to requests, in the order they came.
@@ -362,7 +362,7 @@ class Worker:
         except BackendError as exc:
             job.fail(exc)
         except Exception as exc:  # this caller hears of it and the next is served
-            job.fail(_unexpected(job.name, exc))
+            job.fail(unexpected(job.name, exc))
 
     def _window(self, job: Job) -> int:
         """Tokens that a slot may ever have."""
@@ -411,10 +411,10 @@ class Worker:
 
     def _fail_running(self, cause: Exception) -> None:
         for generation in self._ready:
-            generation.job.fail(_unexpected(generation.job.name, cause))
+            generation.job.fail(unexpected(generation.job.name, cause))
         self._ready.clear()
         if self._engine is not None:
-            self._engine.fail_all(lambda name: _unexpected(name, cause))
+            self._engine.fail_all(lambda name: unexpected(name, cause))
             self._engine = None  # it is not certain what is in its memory
 
     def _refuse_all(self) -> None:
@@ -434,12 +434,6 @@ class Worker:
         return LocalModelError(
             f"{self.path.name} is closed.", hint="Its router or backend was closed; make a new one."
         )
-
-
-def _unexpected(name: str, cause: Exception) -> LocalModelError:
-    error = LocalModelError(f"{name} failed: {cause!r}.", model=name)
-    error.__cause__ = cause
-    return error
 
 
 _alive: Final[set[Worker]] = set()
