@@ -24,6 +24,7 @@ ORDER = (
     "policies",
     "trace",
     "response",
+    "guards",
     "streaming",
     "options",
     "backends",

@@ -34,6 +34,9 @@ ReasonCode: TypeAlias = Literal[
     "min_quality",
     "max_cost",
     "max_latency",
+    "budget",
+    "cooling_down",
+    "rate_limit",
 ]
 
 
