@@ -69,6 +69,7 @@ EXPORTS = {
     "RateLimitError",
     "ScorerFileError",
     "ServerError",
+    "StorageError",
     "StreamInterruptedError",
     "UnknownModelError",
     "UnsupportedModalityError",

@@ -15,6 +15,7 @@ from tests.package import FILES, PACKAGE, ROOT
 ORDER = (
     "_toml",
     "exceptions",
+    "_sqlite",
     "task",
     "config",
     "signals",
@@ -48,6 +49,8 @@ HEAVY = {
     "openai": "backends/*hosted*.py",
     "llama_cpp": "backends/llamacpp/*.py",
     "numpy": "*.py",
+    "pyarrow": "ledger/export.py",
+    "sqlite3": "*.py",
 }
 
 When = Literal["import", "call", "typing"]

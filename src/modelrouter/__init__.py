@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import RateLimitError as RateLimitError
     from modelrouter.exceptions import ScorerFileError as ScorerFileError
     from modelrouter.exceptions import ServerError as ServerError
+    from modelrouter.exceptions import StorageError as StorageError
     from modelrouter.exceptions import StreamInterruptedError as StreamInterruptedError
     from modelrouter.exceptions import UnknownModelError as UnknownModelError
     from modelrouter.exceptions import UnsupportedModalityError as UnsupportedModalityError
@@ -90,6 +91,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "RateLimitError",
         "ScorerFileError",
         "ServerError",
+        "StorageError",
         "StreamInterruptedError",
         "UnknownModelError",
         "UnsupportedModalityError",

@@ -5,7 +5,8 @@
     │   ├── UnknownModelError            no card has that name; the nearest names are given
     │   ├── MissingDependencyError       an optional library is not installed
     │   ├── InvalidExamplesError         labelled rows that nothing can be learned or measured from
-    │   └── ScorerFileError              weights that are missing, damaged or of another version
+    │   ├── ScorerFileError              weights that are missing, damaged or of another version
+    │   └── StorageError                 a ledger, cache or budget file that cannot be used
     ├── InvalidTaskError                 the task itself is malformed
     ├── NoEligibleModelError             no candidate may do the task; says why for each
     │   ├── ContextWindowExceededError   the prompt is longer than every window
@@ -34,6 +35,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelrouter.decision import Decision
     from modelrouter.trace import Trace
 
@@ -59,6 +62,7 @@ __all__ = [
     "RateLimitError",
     "ScorerFileError",
     "ServerError",
+    "StorageError",
     "StreamInterruptedError",
     "UnknownModelError",
     "UnsupportedModalityError",
@@ -124,6 +128,18 @@ class InvalidExamplesError(ConfigurationError):
 
 class ScorerFileError(ConfigurationError):
     """A file of scorer weights is missing, damaged, or of another version."""
+
+
+class StorageError(ConfigurationError):
+    """A file of ours (ledger, cache, budgets) is damaged, foreign, of a later version, or locked.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, message: str, *, path: Path, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
 
 
 class InvalidTaskError(ModelRouterError, ValueError):

@@ -1,0 +1,238 @@
+"""Opening this package's SQLite files: checked, shared between processes, money as integers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from modelrouter.exceptions import StorageError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["PICO", "Schema", "open_database", "pico_usd", "transaction", "translated", "usd"]
+
+PICO: Final = 10**12
+"""Money is kept in whole units of 1e-12 USD: a token at 0.0375 USD a million is 37,500 of them, and
+sums are exact."""
+
+_MAGIC: Final = b"SQLite format 3\x00"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a file of ours holds.
+
+    Attributes:
+        what: the file's name in messages ("ledger").
+        application_id: SQLite's mark of whose file it is, a number of 32 bits.
+        version: of the tables; a file of a later version is refused, an older one is brought up.
+        create: statements that make an empty file one of this version.
+        upgrades: by the version they start from, the statements that lead to the next.
+    """
+
+    what: str
+    application_id: int
+    version: int
+    create: tuple[str, ...]
+    upgrades: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+
+def open_database(
+    path: str | Path, schema: Schema, *, busy_s: float = 5.0, read_only: bool = False
+) -> sqlite3.Connection:
+    """Open a file, made if it is missing and readable by its owner alone.
+
+    The connection commits each statement unless a :func:`transaction` is begun; threads may share
+    it under a lock of theirs. Written pages reach the file at once, so that a killed process loses
+    nothing that was written; a machine that loses power may lose the last moments, never the rest.
+
+    Args:
+        path: of the file; its folder must exist.
+        schema: what the file is to hold.
+        busy_s: seconds to wait while another process writes.
+        read_only: the file must exist and is not changed.
+
+    Raises:
+        StorageError: there is no folder, the file cannot be opened, is damaged, is not one of ours
+            or was written by a later version.
+    """
+    import sqlite3
+
+    place = Path(path)
+    _check(place, schema, read_only)
+    with translated(place, schema.what):
+        connection = sqlite3.connect(
+            f"{place.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            timeout=busy_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            if not read_only:
+                _prepare(connection, schema)
+            _check_version(connection, place, schema)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing: what is written inside is undone when an error leaves the block."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextmanager
+def translated(path: Path, what: str) -> Iterator[None]:
+    """SQLite's errors become StorageErrors that name the file.
+
+    Raises:
+        StorageError: the file is damaged, locked for long, read-only, or the disk is full.
+    """
+    import sqlite3
+
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise StorageError(
+            f"The {what} {path} cannot be used: {exc}.", path=path, hint=_way_out(exc)
+        ) from exc
+
+
+def pico_usd(amount_usd: float) -> int:
+    """USD as a whole number of 1e-12 USD: exact for every price a token has."""
+    return round(amount_usd * PICO)
+
+
+def usd(amount_pico: int) -> float:
+    """A whole number of 1e-12 USD as USD."""
+    return amount_pico / PICO
+
+
+def _check(place: Path, schema: Schema, read_only: bool) -> None:
+    if place.is_dir():
+        raise StorageError(
+            f"{place} is a folder, not a {schema.what}.", path=place, hint="Name a file in it."
+        )
+    if not place.parent.is_dir():
+        raise StorageError(
+            f"{place}: there is no folder {place.parent}.", path=place, hint="Make it first."
+        )
+    try:
+        if not place.exists():
+            if read_only:
+                raise StorageError(
+                    f"There is no {schema.what} {place}.", path=place, hint="Check the path."
+                )
+            # Tasks and answers are the user's own: nobody else on this machine need read them.
+            os.close(os.open(place, os.O_CREAT | os.O_RDWR, 0o600))
+            return
+        with place.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except OSError as exc:
+        raise StorageError(
+            f"The {schema.what} {place} cannot be opened: {exc.strerror or exc}.", path=place
+        ) from exc
+    if head and head != _MAGIC:
+        raise StorageError(
+            f"{place} is not a {schema.what}.",
+            path=place,
+            hint="Name another file, or move this one away.",
+        )
+
+
+def _prepare(connection: sqlite3.Connection, schema: Schema) -> None:
+    # WAL: readers do not wait for a writer. It is a property of the file, and setting it needs the
+    # file for itself for a moment, so that it is asked for only where it is not so already.
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        _to_wal(connection)
+    connection.execute("PRAGMA synchronous=NORMAL")
+    if _marks(connection) == (schema.application_id, schema.version):
+        return
+    with transaction(connection):  # of several processes that start at once, one makes the tables
+        mark, version = _marks(connection)
+        if (mark, version) == (0, 0) and not _tables(connection):
+            statements = schema.create
+        elif mark == schema.application_id and version < schema.version:
+            statements = tuple(
+                s for since, each in schema.upgrades if since >= version for s in each
+            )
+        else:
+            return
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={schema.application_id}")
+        connection.execute(f"PRAGMA user_version={schema.version}")
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    """SQLite does not wait for others here by itself."""
+    import sqlite3
+
+    for pause in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            time.sleep(pause)
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _check_version(connection: sqlite3.Connection, place: Path, schema: Schema) -> None:
+    mark, version = _marks(connection)
+    if mark != schema.application_id:
+        raise StorageError(
+            f"{place} is an SQLite file, but not a {schema.what} of modelrouter.",
+            path=place,
+            hint="Name another file.",
+        )
+    if version != schema.version:
+        later = version > schema.version
+        raise StorageError(
+            f"The {schema.what} {place} has version {version}, "
+            f"this modelrouter reads {schema.version}.",
+            path=place,
+            hint="Update modelrouter (pip install -U modelrouter), or name another file."
+            if later
+            else "Open it for writing once, which brings it up to date.",
+        )
+
+
+def _marks(connection: sqlite3.Connection) -> tuple[int, int]:
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return mark, version
+
+
+def _tables(connection: sqlite3.Connection) -> int:
+    (count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return int(count)
+
+
+def _way_out(exc: sqlite3.Error) -> str:
+    text = str(exc)
+    if "malformed" in text or "not a database" in text or "corrupt" in text:
+        return (
+            "Move the file and those beside it (-wal, -shm) away; what is readable can be saved "
+            'with sqlite3\'s ".recover".'
+        )
+    if "locked" in text:
+        return "Another process has been writing for long; close it."
+    if "readonly" in text or "unable to open" in text:
+        return "See that this user may write the file and its folder."
+    return ""
