@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from modelrouter.decision import Decision
 
-__all__ = ["Attempt", "Outcome", "Trace", "TraceHook"]
+if TYPE_CHECKING:
+    from modelrouter.response import Choice, Usage
+
+__all__ = ["Attempt", "BegunHook", "Outcome", "Trace", "TraceHook"]
 
 Outcome: TypeAlias = Literal["answered", "failed", "skipped", "cancelled", "interrupted"]
 
@@ -21,7 +25,9 @@ class Attempt:
         outcome: answered, failed, skipped (not feasible any more), cancelled, interrupted.
         duration_s: seconds from the request to its outcome.
         error: the error's class name and message, keys redacted; empty when answered.
-        cost_usd: what it cost; ``None`` where the price is unknown.
+        cost_usd: what it cost; ``None`` where that is unknown: no price, or an answer cut off.
+        usage: the tokens that the model reported; ``None`` where it reported none.
+        first_token_s: seconds from the request to the first visible text, where that is known.
     """
 
     model: str
@@ -29,14 +35,46 @@ class Attempt:
     duration_s: float
     error: str = ""
     cost_usd: float | None = 0.0
+    usage: Usage | None = None
+    first_token_s: float | None = None
+
+    def model_dump(self) -> dict[str, Any]:
+        """The attempt as plain data."""
+        dumped = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**dumped, "usage": None if self.usage is None else self.usage.model_dump()}
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Every attempt of one call, in order, and the decision that led to them."""
+    """Every attempt of one call, in order, and the decision that led to them.
+
+    Attributes:
+        attempts: in the order made.
+        decision: what was decided; ``None`` where the call ended before.
+        id: the call's own, given by the router; ``reply.trace.id`` finds it in a ledger.
+        began_at: when the call came, in seconds of Unix time.
+        outcome: of the whole call.
+        error: class name and message of what the caller got instead of a reply; keys redacted.
+        tags: whom and what the call is for.
+        conversation: the conversation it belongs to.
+        latency_s: seconds from the call to its end, waits included; ``None`` while it goes on.
+        first_token_s: seconds from the call to the first visible text, where that is known.
+        cached: whether the reply came from the cache and no model was asked.
+        answer: what was answered, empty unless it was.
+    """
 
     attempts: tuple[Attempt, ...] = ()
     decision: Decision | None = field(default=None, repr=False, compare=False)
+    id: str = ""
+    began_at: float = 0.0
+    outcome: Outcome = "answered"
+    error: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    conversation: str | None = None
+    latency_s: float | None = None
+    first_token_s: float | None = None
+    cached: bool = False
+    answer: tuple[Choice, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def duration_s(self) -> float:
@@ -45,12 +83,21 @@ class Trace:
 
     def model_dump(self) -> dict[str, Any]:
         """The attempts as plain data."""
-        return {"attempts": [asdict(a) for a in self.attempts]}
+        return {"attempts": [a.model_dump() for a in self.attempts]}
 
 
 class TraceHook(Protocol):
-    """Called once for each call, when it ends in a reply or an error."""
+    """Called once for each call, when it ends: in a reply, an error, or because it was left."""
 
     def __call__(self, trace: Trace, /) -> None:
         """Receive the call's trace; what this raises is logged and ignored."""
+        ...
+
+
+@runtime_checkable
+class BegunHook(Protocol):
+    """What a hook may have besides: it is told of each call before a model is asked."""
+
+    def begun(self, trace: Trace, /) -> None:
+        """Receive the call's id, time and decision; what this raises is logged and ignored."""
         ...
