@@ -29,6 +29,7 @@ LATER = Schema(
     ),
 )
 
+ROOT = str(Path(__file__).parents[1])
 WRITER = """
 import sys
 from modelrouter._sqlite import open_database
@@ -66,9 +67,7 @@ def test_a_path_may_hold_any_character(tmp_path):
 
 
 def test_processes_that_start_at_once_share_it(path):
-    root = str(Path(__file__).parents[1])
-    environment = {**os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, *filter(None, sys.path)])}
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(path)], env=environment)
         for _ in range(4)
@@ -96,6 +95,21 @@ def test_threads_that_start_at_once_share_it(path):
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_opening_a_file_again_leaves_the_locks_of_the_first_connection(path):
+    first = open_database(path, SCHEMA)
+    first.execute("INSERT INTO notes VALUES (1, 'x')")
+    open_database(path, SCHEMA).close()  # would take the locks off, if it opened the file itself
+    other = (
+        "import sys; from tests.test_sqlite import *; open_database(sys.argv[1], SCHEMA).close()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, *filter(None, sys.path)])}
+    subprocess.run([sys.executable, "-c", other, str(path)], env=environment, check=True)
+    assert path.with_name("notes.db-wal").exists()  # the last to leave would have taken it away
+    first.execute("INSERT INTO notes VALUES (2, 'y')")
+    assert first.execute("SELECT count(*) FROM notes").fetchone() == (2,)
+    first.close()
 
 
 def test_a_transaction_is_all_or_nothing(path):
@@ -136,7 +150,7 @@ def test_a_file_of_a_later_version_is_refused_and_left_alone(path):
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be one" * 40, b"PK\x03"])
 def test_a_foreign_file_is_refused_and_left_alone(path, content):
     path.write_bytes(content)
-    with pytest.raises(StorageError, match=r"notes\.db is not a notebook"):
+    with pytest.raises(StorageError, match=r"file is not a database\. Name another"):
         open_database(path, SCHEMA)
     assert path.read_bytes() == content
 
@@ -145,11 +159,10 @@ def test_another_programs_database_is_refused_and_left_alone(path):
     other = sqlite3.connect(path)
     other.execute("CREATE TABLE theirs (x)")
     other.close()
+    before = path.read_bytes()
     with pytest.raises(StorageError, match="an SQLite file, but not a notebook"):
         open_database(path, SCHEMA)
-    other = sqlite3.connect(path)
-    assert [row[0] for row in other.execute("SELECT name FROM sqlite_master")] == ["theirs"]
-    other.close()
+    assert path.read_bytes() == before
 
 
 def test_a_damaged_file_is_said_to_be(path):

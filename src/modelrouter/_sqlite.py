@@ -21,8 +21,6 @@ PICO: Final = 10**12
 """Money is kept in whole units of 1e-12 USD: a token at 0.0375 USD a million is 37,500 of them, and
 sums are exact."""
 
-_MAGIC: Final = b"SQLite format 3\x00"
-
 
 @dataclass(frozen=True)
 class Schema:
@@ -66,6 +64,8 @@ def open_database(
 
     place = Path(path)
     _check(place, schema, read_only)
+    if not read_only:
+        _make(place, schema)
     with translated(place, schema.what):
         connection = sqlite3.connect(
             f"{place.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
@@ -133,51 +133,54 @@ def _check(place: Path, schema: Schema, read_only: bool) -> None:
         raise StorageError(
             f"{place}: there is no folder {place.parent}.", path=place, hint="Make it first."
         )
-    try:
-        if not place.exists():
-            if read_only:
-                raise StorageError(
-                    f"There is no {schema.what} {place}.", path=place, hint="Check the path."
-                )
-            # Tasks and answers are the user's own: nobody else on this machine need read them.
-            os.close(os.open(place, os.O_CREAT | os.O_RDWR, 0o600))
-            return
-        with place.open("rb") as file:
-            head = file.read(len(_MAGIC))
-    except OSError as exc:
+    if read_only and not place.exists():
         raise StorageError(
-            f"The {schema.what} {place} cannot be opened: {exc.strerror or exc}.", path=place
-        ) from exc
-    if head and head != _MAGIC:
-        raise StorageError(
-            f"{place} is not a {schema.what}.",
-            path=place,
-            hint="Name another file, or move this one away.",
+            f"There is no {schema.what} {place}.", path=place, hint="Check the path."
         )
 
 
+def _make(place: Path, schema: Schema) -> None:
+    """Tasks and answers are the user's own: nobody else on this machine need read them.
+
+    A file that exists must not be opened here: closing it again would take this process's locks
+    off it, those of other connections included (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    try:
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as exc:
+        raise StorageError(
+            f"The {schema.what} {place} cannot be made: {exc.strerror or exc}.", path=place
+        ) from exc
+
+
 def _prepare(connection: sqlite3.Connection, schema: Schema) -> None:
+    """Make the tables of an empty file, or bring an older one up; any other is left alone."""
     # WAL: readers do not wait for a writer. It is a property of the file, and setting it needs the
     # file for itself for a moment, so that it is asked for only where it is not so already.
+    if _statements(connection, schema) is None:
+        return
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         _to_wal(connection)
     connection.execute("PRAGMA synchronous=NORMAL")
-    if _marks(connection) == (schema.application_id, schema.version):
+    if not _statements(connection, schema):
         return
     with transaction(connection):  # of several processes that start at once, one makes the tables
-        mark, version = _marks(connection)
-        if (mark, version) == (0, 0) and not _tables(connection):
-            statements = schema.create
-        elif mark == schema.application_id and version < schema.version:
-            statements = tuple(
-                s for since, each in schema.upgrades if since >= version for s in each
-            )
-        else:
-            return
-        for statement in statements:
+        for statement in _statements(connection, schema) or ():
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id={schema.application_id}")
         connection.execute(f"PRAGMA user_version={schema.version}")
+
+
+def _statements(connection: sqlite3.Connection, schema: Schema) -> tuple[str, ...] | None:
+    """What is left to be done to the file; ``None`` if it is none that we may change."""
+    mark, version = _marks(connection)
+    if mark == 0 and version == 0 and not _tables(connection):
+        return schema.create
+    if mark != schema.application_id or version > schema.version:
+        return None
+    return tuple(s for since, each in schema.upgrades if since >= version for s in each)
 
 
 def _to_wal(connection: sqlite3.Connection) -> None:
@@ -226,7 +229,9 @@ def _tables(connection: sqlite3.Connection) -> int:
 
 def _way_out(exc: sqlite3.Error) -> str:
     text = str(exc)
-    if "malformed" in text or "not a database" in text or "corrupt" in text:
+    if "not a database" in text:
+        return "Name another file, or move this one away."
+    if "malformed" in text or "corrupt" in text:
         return (
             "Move the file and those beside it (-wal, -shm) away; what is readable can be saved "
             'with sqlite3\'s ".recover".'
