@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import random
 import time
-import uuid
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
@@ -117,9 +118,15 @@ class Usage(_Response):
         return int(value or 0)
 
 
+_ids = random.Random()
+"""Of its own: it need not be secret, and a program's random.seed() must not repeat ids."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.seed)
+
+
 def new_id() -> str:
     """A fresh reply id in OpenAI's form."""
-    return f"chatcmpl-{uuid.uuid4().hex}"
+    return f"chatcmpl-{_ids.getrandbits(128):032x}"
 
 
 def now() -> int:

@@ -11,11 +11,10 @@ length for each sequence, and a prompt's tokens would be rounded by how many oth
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from modelrouter.backends.llamacpp.figures import EngineFigures, Meter
 from modelrouter.backends.llamacpp.generation import Generation
@@ -23,7 +22,7 @@ from modelrouter.backends.llamacpp.job import unexpected
 from modelrouter.backends.llamacpp.native import Context, DecodingAborted, Model, NativeError
 from modelrouter.backends.llamacpp.sampling import NoTokenAllowed
 from modelrouter.backends.llamacpp.slots import WORTH_COPYING, Slots, common
-from modelrouter.backends.llamacpp.survey import Survey, Surveyor, top_tokens
+from modelrouter.backends.llamacpp.survey import Certainty, Surveyor, top_tokens
 from modelrouter.exceptions import BackendError, LocalModelError
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Engine:
         self._answering: list[Generation] = []  # by slot
         self._reading: deque[Generation] = deque()
         self._steps_with_gap = 0
-        self._prefill, self._decode_all, self._decode_one = Meter(), Meter(), Meter()
+        self._prefill, self._decode = Meter(), Meter()
         self._first_token_s = 0.0
         self._answered = self._prompt_tokens = self._reused_tokens = 0
         self._weights_bytes = context.model.size_bytes
@@ -96,8 +95,8 @@ class Engine:
             waiting=waiting,
             answered=self._answered,
             prefill_tokens_per_s=self._prefill.rate,
-            decode_tokens_per_s=self._decode_all.rate,
-            stream_tokens_per_s=self._decode_one.rate,
+            decode_tokens_per_s=self._decode.rate,
+            stream_tokens_per_s=self._decode.turns,
             first_token_s=self._first_token_s,
             prompt_tokens=self._prompt_tokens,
             reused_tokens=self._reused_tokens,
@@ -110,7 +109,7 @@ class Engine:
         """Give an answer a slot; there must be a free one, and it must fit it."""
         generation.job.stage = "reading the prompt"
         placement = self._slots.place(generation.prompt)
-        generation.slot = placement.slot
+        generation.slot, generation.certainty = placement.slot, Certainty(self._surveyor)
         for source, target in placement.copies:
             self.context.copy(source, target)
         self._keep(generation, placement.reused)
@@ -212,14 +211,11 @@ class Engine:
             under_way = self._reading if generation.left > _LAST_TOKENS else self._answering
             under_way.append(generation)
         if scores is not None:
-            survey = self._surveyor.survey(scores)
-            for row, generation in enumerate(whole):
-                self._answering += self._begin_answer(generation, scores, survey, row)
+            for row, generation in zip(scores, whole, strict=True):
+                self._answering += self._begin_answer(generation, row, int(row.argmax()))
         self._answering.sort(key=_slot)
 
-    def _begin_answer(
-        self, generation: Generation, scores: Scores, survey: Survey, row: int
-    ) -> list[Generation]:
+    def _begin_answer(self, generation: Generation, scores: Scores, best: int) -> list[Generation]:
         """Choose the first token of an answer, and of those that waited for the same prompt."""
         going_on = []
         for each in (generation, *self._lead(generation)):
@@ -230,7 +226,7 @@ class Engine:
             waited = time.monotonic() - job.submitted
             share = 0.2 if self._first_token_s else 1.0
             self._first_token_s += (waited - self._first_token_s) * share
-            if self._choose(each, scores[row], survey, row):
+            if self._choose(each, scores, best):
                 going_on.append(each)
         return going_on
 
@@ -268,38 +264,38 @@ class Engine:
                 self._give_up(generation, exc)
             self._answering = []
             return
-        survey = self._surveyor.survey(scores)
         going_on = []
-        for row, generation in enumerate(under_way):
-            generation.position += 1
-            if generation.reading:
+        likeliest = scores.argmax(axis=1).tolist()
+        for generation, row, best in zip(under_way, scores, likeliest, strict=True):
+            generation.position = position = generation.position + 1
+            left = len(generation.prompt) - position
+            if left < 0:
+                if self._choose(generation, row, best):
+                    going_on.append(generation)
+            elif left > 0:
                 going_on.append(generation)
-            elif generation.left == 0:
-                going_on += self._begin_answer(generation, scores, survey, row)
-            elif self._choose(generation, scores[row], survey, row):
-                going_on.append(generation)
-        self._answering = sorted(going_on, key=_slot)
-        seconds = time.perf_counter() - begun
-        self._decode_all.add(len(under_way), seconds)
-        self._decode_one.add(1, seconds)
+            else:
+                going_on += self._begin_answer(generation, row, best)
+        if len(going_on) != len(under_way):
+            going_on.sort(key=_slot)
+        self._answering = going_on
+        self._decode.add(len(under_way), time.perf_counter() - begun)
 
-    def _choose(self, generation: Generation, scores: Scores, survey: Survey, row: int) -> bool:
+    def _choose(self, generation: Generation, scores: Scores, best: int) -> bool:
         """Choose an answer's next token; whether it goes on after it."""
-        total = survey.log_total[row]
+        options, certainty = generation.job.options, generation.certainty
+        assert certainty is not None
         try:
-            if not math.isfinite(total):
-                generation.position = 0
-                self._slots.forget(generation.slot)  # none of it is to be used again
-                raise LocalModelError(
-                    "The model gives no numbers but nan.",
-                    hint="Its file is damaged; download it again.",
-                )
-            token = generation.sampler.choose(scores, survey.best[row])
+            token = generation.sampler.choose(scores, best)
+            if not self._surveyor.note(certainty, scores, best, token):
+                self._distrust(generation)
             reported = None
-            if generation.job.options.logprobs:
-                wanted = generation.job.options.top_logprobs
-                reported = functools.partial(_logprobs, self._model, scores, total, token, wanted)
-            generation.take(token, float(scores[token]) - total, survey.entropy[row], reported)
+            if options.logprobs:
+                wanted = options.top_logprobs
+                reported = functools.partial(
+                    _logprobs, self._model, scores, certainty, token, wanted
+                )
+            generation.take(token, reported)
         except NoTokenAllowed as exc:
             error = LocalModelError(
                 "The model has no token that can continue what the answer's format asks for."
@@ -315,15 +311,19 @@ class Engine:
             self._release(generation)
         return not generation.ended
 
+    def _distrust(self, generation: Generation) -> NoReturn:
+        generation.position = 0
+        self._slots.forget(generation.slot)  # none of it is to be used again
+        raise LocalModelError(
+            "The model gives no numbers but nan.", hint="Its file is damaged; download it again."
+        )
+
     # Leaving
 
     def _drop_those_gone(self) -> None:
-        gone = [
-            generation
-            for under_way in (self._answering, self._reading)
-            for generation in under_way
-            if generation.job.cancelled or generation.job.overdue
-        ]
+        gone = [g for g in self._answering if g.job.unwanted]
+        if self._reading:
+            gone += [g for g in self._reading if g.job.unwanted]
         if not gone:
             return
         for generation in gone:
@@ -367,11 +367,8 @@ class Engine:
 
     def _close_gap(self) -> None:
         """Move the last answer into an empty slot before it, if that has been empty for a while."""
-        if (
-            not self._reading
-            and self._answering[-1:]
-            and len(self._answering) == (self._answering[-1].slot + 1)
-        ):
+        answering = self._answering
+        if not self._reading and answering and answering[-1].slot + 1 == len(answering):
             return  # side by side, as nearly always
         gap = self._slots.gap()
         self._steps_with_gap = self._steps_with_gap + 1 if gap is not None else 0
@@ -395,9 +392,10 @@ def _slot(generation: Generation) -> int:
 
 
 def _logprobs(
-    model: Model, scores: Scores, total: float, token: int, top: int
+    model: Model, scores: Scores, certainty: Certainty, token: int, top: int
 ) -> Mapping[str, Any]:
     """A token as OpenAI's ``logprobs.content`` lists it."""
+    total = certainty.settled().log_total
 
     def entry(each: int) -> dict[str, Any]:
         piece = model.piece(each)

@@ -76,18 +76,24 @@ _TYPICAL_ANSWER = 64
 class Meter:
     """A rate, averaged over the last seconds of work; idle time does not count."""
 
-    __slots__ = ("_amount", "_seconds")
+    __slots__ = ("_amount", "_seconds", "_turns")
 
     def __init__(self) -> None:
-        self._amount = self._seconds = 0.0
+        self._amount = self._turns = self._seconds = 0.0
 
     def add(self, amount: float, seconds: float) -> None:
-        """So much was done in so many seconds."""
+        """So much was done, in one turn, in so many seconds."""
         fading = _WEIGHT_S / (_WEIGHT_S + seconds)
         self._amount = self._amount * fading + amount
+        self._turns = self._turns * fading + 1.0
         self._seconds = self._seconds * fading + seconds
 
     @property
     def rate(self) -> float:
         """Amount a second; 0.0 before the first."""
         return self._amount / self._seconds if self._seconds else 0.0
+
+    @property
+    def turns(self) -> float:
+        """Turns a second; 0.0 before the first."""
+        return self._turns / self._seconds if self._seconds else 0.0

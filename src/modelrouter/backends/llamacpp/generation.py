@@ -9,10 +9,11 @@ from typing import Any, Final, Protocol
 from modelrouter.backends.llamacpp.channel import Finished, Text
 from modelrouter.backends.llamacpp.job import Job
 from modelrouter.backends.llamacpp.sampling import Sampler
+from modelrouter.backends.llamacpp.survey import Certainty
 from modelrouter.backends.llamacpp.text import TextAssembler
 from modelrouter.backends.llamacpp.tools import ToolCallAssembler
 from modelrouter.exceptions import LowConfidenceError
-from modelrouter.response import Confidence, ToolCall
+from modelrouter.response import ToolCall
 
 __all__ = ["Generation", "Vocabulary"]
 
@@ -41,6 +42,7 @@ class Generation:
         prompt: its tokens.
         limit: at most so many tokens are generated.
         sampler: chooses the tokens.
+        certainty: how sure the model is of them; set before the first is taken.
         slot: the sequence it has, -1 before it has one.
         position: tokens of it that are in memory.
         cached: tokens of the prompt that needed no reading.
@@ -53,14 +55,12 @@ class Generation:
     __slots__ = (
         "_answer",
         "_calls",
-        "_entropy",
-        "_least",
         "_logprobs",
         "_model",
         "_pieces",
-        "_sum",
         "_text",
         "cached",
+        "certainty",
         "ended",
         "generated",
         "index",
@@ -88,6 +88,7 @@ class Generation:
     ) -> None:
         self.job, self.index, self.prompt, self.limit = job, index, prompt, limit
         self.sampler = sampler
+        self.certainty: Certainty | None = None
         self.slot, self.position, self.cached = -1, 0, 0
         self.token: int | None = None
         self.generated = 0
@@ -98,8 +99,6 @@ class Generation:
         self._answer: list[int] = []
         self._pieces: list[str] = []
         self._logprobs: list[Mapping[str, Any]] = []
-        self._sum = self._entropy = 0.0
-        self._least = 0.0
 
     @property
     def left(self) -> int:
@@ -124,31 +123,19 @@ class Generation:
         """Whether some of its prompt is still to be read."""
         return self.left > 0
 
-    def take(
-        self,
-        token: int,
-        logprob: float,
-        entropy: float,
-        reported: Callable[[], Mapping[str, Any]] | None = None,
-    ) -> None:
+    def take(self, token: int, reported: Callable[[], Mapping[str, Any]] | None = None) -> None:
         """Go on with the token that was chosen, and tell the caller what became certain.
 
         Args:
-            token: chosen by :attr:`sampler`.
-            logprob: of the token, by the model's own distribution.
-            entropy: of that distribution.
+            token: chosen by :attr:`sampler`, and counted in :attr:`certainty`.
             reported: gives what OpenAI's ``logprobs`` says of this token, where asked for.
 
         Raises:
             LowConfidenceError: the answer fell below the floor that the caller set.
         """
         # In a batch of sixteen this runs some thousand times a second, with all others waiting.
-        self._sum += logprob
-        self._entropy += entropy
-        if logprob < self._least:
-            self._least = logprob
         if self._model.ends(token):
-            self._end("stop", counted=self.generated + 1)
+            self._end("stop")
             return
         self.sampler.accept(token)
         self.generated += 1
@@ -161,15 +148,15 @@ class Generation:
             new = self._calls.add(new)
         if self._text.stopped:
             self._tell(new)
-            self._end("stop", counted=self.generated)
+            self._end("stop")
         elif self.generated >= self.limit:
             self._tell(new)
-            self._end("length", counted=self.generated)
+            self._end("length")
         else:
             if new:
                 self._tell(new)
             if self.generated >= _SURE_FROM:
-                self._check_confidence(self.generated)
+                self._check_confidence()
 
     def _tell(self, text: str) -> None:
         self._pieces.append(text)
@@ -177,9 +164,9 @@ class Generation:
             self.job.channel.send(Text(text, self.index, tuple(self._logprobs)))
             self._logprobs.clear()
 
-    def _end(self, reason: Any, counted: int) -> None:
+    def _end(self, reason: Any) -> None:
         self.ended = True
-        self._check_confidence(counted)
+        self._check_confidence()
         rest, calls = self._text.finish(), list[ToolCall]()
         if self._calls is not None:
             certain = self._calls.add(rest)
@@ -198,24 +185,22 @@ class Generation:
                 self.cached,
                 self.generated,
                 self.index,
-                Confidence(
-                    mean_logprob=self._sum / counted,
-                    min_logprob=self._least,
-                    mean_entropy=self._entropy / counted,
-                    tokens=counted,
-                ),
+                self.certainty.confidence() if self.certainty is not None else None,
                 tuple(calls),
             )
         )
 
-    def _check_confidence(self, counted: int) -> None:
+    def _check_confidence(self) -> None:
         floor = self.job.options.confidence_floor
-        if not floor or self._sum / counted >= math.log(floor):
+        if not floor or self.certainty is None:
             return
-        probability = math.exp(self._sum / counted)
+        mean = self.certainty.settled().mean_logprob
+        if mean >= math.log(floor):
+            return
+        probability = math.exp(mean)
         raise LowConfidenceError(
             f"{self.job.name} was not sure of its answer: its tokens' mean probability was "
-            f"{probability:.2f} after {counted}, below the floor of {floor:.2f}.",
+            f"{probability:.2f} after {self.generated}, below the floor of {floor:.2f}.",
             partial_text="".join(self._pieces),
             confidence=probability,
             model=self.job.name,

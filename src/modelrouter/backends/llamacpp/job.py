@@ -85,9 +85,9 @@ class Job:
         self.cancel()
 
     @property
-    def overdue(self) -> bool:
-        """Whether its deadline has passed."""
-        return self.deadline is not None and time.monotonic() > self.deadline
+    def unwanted(self) -> bool:
+        """Whether nobody waits for it, or its deadline has passed."""
+        return self.cancelled or (self.deadline is not None and time.monotonic() > self.deadline)
 
     def late(self) -> BackendTimeoutError:
         """The error for a deadline that has passed."""

@@ -191,6 +191,7 @@ class Model:
         self.trained_window: int = c.llama_model_n_ctx_train(pointer)
         self._sliced = c.llama_vocab_type(self.vocab) == _BPE
         self._pieces: dict[int, bytes] = {}
+        self._ends: dict[int, bool] = {}
 
     @property
     def head_size(self) -> int:
@@ -261,7 +262,10 @@ class Model:
 
     def ends(self, token: int) -> bool:
         """Whether the token ends an answer."""
-        return bool(self.c.llama_vocab_is_eog(self.vocab, token))
+        known = self._ends.get(token)
+        if known is None:
+            known = self._ends[token] = bool(self.c.llama_vocab_is_eog(self.vocab, token))
+        return known
 
     def piece(self, token: int) -> bytes:
         """The bytes of text that a token stands for; control tokens stand for none."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -80,7 +79,7 @@ class SamplingOptions:
         frequency_penalty: subtracted once for each time they are.
         repeat_penalty: their score is divided by it (multiplied where negative); 1 is off.
         logit_bias: token id to what is added to its score.
-        seed: of the draw; the same seed gives the same text. Drawn itself where none was given.
+        seed: of the draw; the same seed gives the same text. ``None`` for another each time.
         stop: texts that end the answer, not part of it.
         max_tokens: the caller's bound, if any.
         n: how many answers; each draws with a seed of its own, the first with ``seed``.
@@ -98,7 +97,7 @@ class SamplingOptions:
     frequency_penalty: float = 0.0
     repeat_penalty: float = 1.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
-    seed: int = 0
+    seed: int | None = None
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
     n: int = 1
@@ -117,7 +116,7 @@ class SamplingOptions:
         given["confidence_floor"] = settings.confidence_floor
         given.update(given.pop("extra_body", None) or {})
         given = {k: v for k, v in given.items() if v is not None and v is not UNSET}
-        chosen: dict[str, Any] = {"seed": secrets.randbits(32)}
+        chosen: dict[str, Any] = {}
         for name, value in given.items():
             if name in cls.__dataclass_fields__:
                 chosen[name] = _checked(name, value, model)
@@ -129,7 +128,7 @@ class SamplingOptions:
 
     def for_answer(self, index: int) -> SamplingOptions:
         """The options of one of ``n`` answers."""
-        return self if index == 0 else replace(self, seed=self.seed + index)
+        return self if index == 0 or self.seed is None else replace(self, seed=self.seed + index)
 
 
 def _checked(name: str, value: Any, model: str) -> Any:
@@ -200,7 +199,8 @@ class Sampler:
     def _random(self) -> np.random.Generator:
         import numpy as np
 
-        return np.random.default_rng(self._options.seed & 0xFFFF_FFFF_FFFF_FFFF)
+        seed = self._options.seed
+        return np.random.default_rng(None if seed is None else seed & 0xFFFF_FFFF_FFFF_FFFF)
 
     def choose(self, scores: Scores, best: int | None = None) -> int:
         """The next token.

@@ -1,11 +1,16 @@
-"""What a step's scores say: the likeliest tokens, probabilities, and how open the choice was."""
+"""How sure a model is of its answers: the probabilities of what was chosen, and how open it was.
+
+Working them out costs several passes over the vocabulary, and a pass over several rows at once
+costs little more than over one. So rows are put aside and looked at together, when there is no
+more room or somebody wants to know.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from modelrouter.response import Confidence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,29 +18,60 @@ if TYPE_CHECKING:
 
     Scores = npt.NDArray[np.float32]
 
-_MOST_FOR_BLAS: Final = 10_000
+__all__ = ["Certainty", "Surveyor", "top_tokens"]
 
-__all__ = ["Survey", "Surveyor", "top_tokens"]
+_NUMBERS_AT_ONCE: Final = 1 << 16
+"""So many lie in the processor's cache, twice, while they are worked on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """A row for each sequence.
+class Certainty:
+    """What the probabilities of one answer's tokens come to so far. Natural logarithms.
 
     Attributes:
-        best: the likeliest token; the first of them where several are.
-        log_total: the logarithm of the sum of all tokens' exponentials: a token's score minus
-            this is the logarithm of its probability. Not finite where the model gave nan.
-        entropy: of the distribution, in nats; 0 where only one token is possible.
+        log_total: of the last token: the logarithm of the sum of all tokens' exponentials. A
+            token's score minus this is the logarithm of its probability.
     """
 
-    best: Sequence[int]
-    log_total: Sequence[float]
-    entropy: Sequence[float]
+    __slots__ = ("_entropy", "_least", "_sum", "_surveyor", "_tokens", "log_total")
+
+    def __init__(self, surveyor: Surveyor) -> None:
+        self._surveyor = surveyor
+        self._sum = self._least = self._entropy = self.log_total = 0.0
+        self._tokens = 0
+
+    def add(self, score: float, log_total: float, entropy: float) -> None:
+        """One more token, by its score, and the distribution that it was chosen from."""
+        logprob = score - log_total
+        self.log_total = log_total
+        self._tokens += 1
+        self._sum += logprob
+        self._entropy += entropy
+        if logprob < self._least:
+            self._least = logprob
+
+    def settled(self) -> Certainty:
+        """The same, with every token counted in."""
+        self._surveyor.settle()
+        return self
+
+    @property
+    def mean_logprob(self) -> float:
+        """The mean of the tokens' log-probabilities."""
+        return self._sum / self._tokens
+
+    def confidence(self) -> Confidence:
+        """What the reply says of it."""
+        settled = self.settled()
+        return Confidence(
+            mean_logprob=settled.mean_logprob,
+            min_logprob=settled._least,
+            mean_entropy=settled._entropy / settled._tokens,
+            tokens=settled._tokens,
+        )
 
 
 class Surveyor:
-    """Reads scores where they lie in llama.cpp's memory; keeps room for what is worked out.
+    """Puts scores aside until they are worth looking at.
 
     Args:
         words: of the vocabulary: how many scores a row has.
@@ -45,41 +81,44 @@ class Surveyor:
         import numpy as np
 
         self._np = np  # an import costs as much as a small sum, and this is done for every token
-        self._below, self._shares = np.empty((2, words), np.float32)
-        # The quicker one would set other threads to work on more numbers.
-        self._product = np.dot if words <= _MOST_FOR_BLAS else _einsum
+        self._room = max(1, _NUMBERS_AT_ONCE // words)
+        self._below, self._shares = np.empty((2, self._room, words), np.float32)
+        self._noted: list[tuple[Certainty, float, float]] = []
 
-    def survey(self, scores: Scores) -> Survey:
-        """Look at rows of scores, one for each sequence."""
-        best: list[int] = []
-        log_total: list[float] = []
-        entropy: list[float] = []
-        for row in scores:
-            token, log, open_ = self._row(row)
-            best.append(token)
-            log_total.append(log)
-            entropy.append(open_)
-        return Survey(best, log_total, entropy)
+    def note(self, certainty: Certainty, scores: Scores, best: int, token: int) -> bool:
+        """Put a row aside, of which ``token`` was chosen; ``best`` is its likeliest one.
 
-    def _row(self, scores: npt.NDArray[np.float32]) -> tuple[int, float, float]:
-        np, below, shares = self._np, self._below, self._shares
-        best = int(scores.argmax())
+        Returns:
+            False if there is nothing to be said of it: the model gave nan.
+        """
         top = scores[best]
-        np.subtract(scores, top, out=below)
-        np.exp(below, out=shares)
-        total = float(shares.sum())
-        weighted = float(self._product(shares, below))
-        if not math.isfinite(weighted):
-            # Where a token is impossible its score is -inf, and 0 times that is nan.
-            weighted = float(self._product(shares, np.maximum(below, np.float32(-1e4))))
-        log = math.log(total) if total > 0 else math.nan
-        return best, float(top) + log, log - weighted / total if total > 0 else math.nan
+        highest = float(top)
+        if not math.isfinite(highest):  # argmax gives nan before any number
+            return False
+        noted = self._noted
+        self._np.subtract(scores, top, out=self._below[len(noted)])
+        noted.append((certainty, highest, highest if token == best else float(scores[token])))
+        if len(noted) == self._room:
+            self.settle()
+        return True
 
-
-def _einsum(one: Any, other: Any) -> Any:
-    import numpy as np
-
-    return np.einsum("i,i", one, other)
+    def settle(self) -> None:
+        """Look at all that was put aside."""
+        noted = self._noted
+        if not noted:
+            return
+        np, below = self._np, self._below[: len(noted)]
+        shares = np.exp(below, out=self._shares[: len(noted)])
+        totals = shares.sum(axis=1).tolist()
+        weighted = np.einsum("ij,ij->i", shares, below).tolist()
+        for row, ((certainty, highest, score), total) in enumerate(zip(noted, totals, strict=True)):
+            open_ = weighted[row]
+            if not math.isfinite(open_):
+                # Where a token is impossible its score is -inf, and 0 times that is nan.
+                open_ = float(np.dot(shares[row], np.maximum(below[row], np.float32(-1e4))))
+            log = math.log(total)
+            certainty.add(score, highest + log, log - open_ / total)
+        noted.clear()
 
 
 def top_tokens(scores: Scores, count: int) -> list[int]:

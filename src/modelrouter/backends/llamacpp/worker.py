@@ -243,17 +243,35 @@ class Worker:
             self._embed(self._texts.popleft())
         self._step()
 
-    def _step(self) -> None:
-        """One step of all answers, those included for which there is room now."""
+    def _step(self, *, once: bool = False) -> None:
+        """One step of all answers, those included for which there is room now.
+
+        And further ones while nothing else is asked, unless it is to be ``once``.
+        """
         try:
             self._begin_some()
-            if self._engine is not None and self._running:
-                self._engine.step()
+            engine = self._engine
+            while engine is not None and engine.running:
+                engine.step()
+                if once or self._asked:
+                    return
         except DecodingAborted:
             raise
         except Exception as exc:  # whatever it is, these callers hear of it and the next are served
             _logger.exception("%s: what was under way has failed", self.path)
             self._fail_running(exc)
+
+    @property
+    def _asked(self) -> bool:
+        """Whether there is more to do than go on with the answers under way."""
+        return bool(
+            not self._inbox.empty()
+            or self._ready
+            or self._waiting
+            or self._texts
+            or self._unloads
+            or self._closing
+        )
 
     @property
     def _running(self) -> int:
@@ -296,7 +314,7 @@ class Worker:
             if self._closing:
                 raise self._closed()
             self._hear_all()
-            self._step()
+            self._step(once=True)
 
         try:
             job.check()
@@ -353,7 +371,7 @@ class Worker:
         if job.cancelled:
             return
         try:
-            if job.overdue:
+            if job.unwanted:
                 raise job.late()
             job.stage = "being loaded"
             loaded = self._load()
