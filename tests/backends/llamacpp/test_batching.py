@@ -372,6 +372,27 @@ def test_an_answer_below_the_confidence_floor_is_given_up(made, models):
     assert caught.value.model == models.endless.name
     with pytest.raises(LowConfidenceError):
         list(backend.stream(request))
+    assert backend.figures(models.endless).answered == 0
+
+
+def test_the_answers_of_one_request_that_wait_for_a_slot_count_as_waiting(models, trials):
+    worker = Worker(models.endless.path, LlamaCppSettings(cache_dir=trials, slots=2))
+    running = submitted(worker, models.endless, "?", n=5, max_tokens=1_000)
+    assert running.channel.first.wait(20)
+    assert (worker.figures().running, worker.waiting) == (2, 3)
+    running.cancel()
+    worker.close()
+
+
+def test_a_free_slot_is_no_place_in_the_queue(models, trials):
+    settings = LlamaCppSettings(cache_dir=trials, slots=3, max_queue=1)
+    worker = Worker(models.endless.path, settings)
+    first = submitted(worker, models.endless, "?", max_tokens=4_000)
+    assert first.channel.first.wait(20)
+    burst = [submitted(worker, models.endless, "?", max_tokens=2) for _ in range(2)]
+    assert all(job.channel.ended.wait(20) for job in burst)
+    first.cancel()
+    worker.close()
 
 
 def test_scores_that_are_no_numbers_end_only_the_answer_that_met_them(made, tmp_path):

@@ -306,9 +306,10 @@ class Engine:
             self._fail(generation, exc)
         except Exception as exc:  # whatever it is, this caller hears of it and the others go on
             self._fail(generation, unexpected(generation.job.name, exc))
-        if generation.ended:
-            self._answered += 1
-            self._release(generation)
+        else:
+            if generation.ended:
+                self._answered += 1
+                self._release(generation)
         return not generation.ended
 
     def _distrust(self, generation: Generation) -> NoReturn:

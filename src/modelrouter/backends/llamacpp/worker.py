@@ -133,8 +133,8 @@ class Worker:
             LocalModelError: the worker is closed.
             QueueFullError: as many wait as may.
         """
-        waiting = self.waiting
-        if waiting >= self._settings.max_queue:
+        waiting, engine = self.waiting, self._engine
+        if waiting >= self._settings.max_queue + (engine.free if engine is not None else 0):
             raise QueueFullError(
                 f"{waiting:,} requests wait for {job.name}, which is as many as may.",
                 waiting=waiting,
@@ -162,8 +162,8 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """Requests that no slot was given to yet."""
-        return self._inbox.qsize() + len(self._waiting) + len(self._texts)
+        """Requests that no slot was given to yet, each of several answers counted."""
+        return self._inbox.qsize() + len(self._waiting) + len(self._ready) + len(self._texts)
 
     @property
     def model(self) -> Model | None:
