@@ -6,29 +6,37 @@
         server.requests[0].body["model"]
 
 Each call takes the next behaviour of the script; when it is used up, the last one stays. Streaming
-calls (``"stream": true``) get the same behaviour as server-sent events.
+calls (``"stream": true``) get the same behaviour as server-sent events. Any path is answered, so
+that clients of other protocols meet the same faults; ``raw`` and ``events`` speak those protocols.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
 __all__ = [
+    "Behaviour",
+    "Exchange",
     "Recorded",
     "ScriptedServer",
+    "blanks",
+    "chunk",
     "cut",
     "drip",
     "echo_key",
+    "events",
     "raw",
     "reply",
     "reset",
@@ -39,11 +47,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Recorded:
-    """One request as the server got it."""
+    """One request as the server got it.
+
+    ``headers`` are found in any case; ``connection`` tells one connection from another.
+    """
 
     path: str
-    headers: Mapping[str, str]
+    headers: Message
     body: Mapping[str, Any]
+    connection: int = 0
 
 
 @dataclass
@@ -67,17 +79,28 @@ class Exchange:
         h.end_headers()
         h.wfile.write(body)
 
-    def open_stream(self) -> None:
+    def open_stream(self, kind: str = "text/event-stream") -> None:
         h = self.handler
         h.send_response(200)
-        h.send_header("Content-Type", "text/event-stream")
+        h.send_header("Content-Type", kind)
         h.send_header("Transfer-Encoding", "chunked")
         h.end_headers()
 
     def event(self, data: str) -> None:
-        payload = f"data: {data}\n\n".encode()
+        self.piece(f"data: {data}\n\n")
+
+    def piece(self, text: str) -> None:
+        """Any part of a body that was opened as a stream."""
+        payload = text.encode()
         self.handler.wfile.write(b"%x\r\n%s\r\n" % (len(payload), payload))
         self.handler.wfile.flush()
+
+    def wait(self, seconds: float) -> None:
+        """Do nothing for so long, unless the client goes away."""
+        connection = self.handler.connection
+        readable, _, _ = select.select([connection], [], [], seconds)
+        if readable and not connection.recv(1, socket.MSG_PEEK):
+            raise ConnectionResetError("the client went away")
 
     def close_stream(self) -> None:
         self.handler.wfile.write(b"0\r\n\r\n")
@@ -123,7 +146,7 @@ def reply(
         x.open_stream()
         for delta in _deltas(text, tool_calls):
             x.event(_chunk(x, delta))
-            time.sleep(interval)
+            x.wait(interval)
         x.event(_chunk(x, {}, reason))
         if with_usage and (x.body.get("stream_options") or {}).get("include_usage"):
             last = {**_head(x, "chat.completion.chunk"), "choices": [], "usage": counted}
@@ -158,15 +181,72 @@ def slow(seconds: float, then: Behaviour | None = None) -> Behaviour:
     """Say nothing for a while, then behave."""
 
     def behave(x: Exchange) -> None:
-        time.sleep(seconds)
+        x.wait(seconds)
         (then or reply())(x)
 
     return behave
 
 
 def drip(interval: float, words: int = 1_000) -> Behaviour:
-    """A stream of words that goes on for long; no two alike, which litellm would end."""
+    """A stream of words that goes on for long."""
     return reply(" ".join(f"word{i}" for i in range(words)), interval=interval)
+
+
+def blanks(interval: float, count: int = 1_000) -> Behaviour:
+    """Blanks before the answer, as some providers send while a request is queued.
+
+    Line breaks in a JSON body, comments in a stream.
+    """
+
+    def behave(x: Exchange) -> None:
+        x.open_stream("text/event-stream" if x.streaming else "application/json")
+        for _ in range(count):
+            x.piece(": queued\n\n" if x.streaming else "\n")
+            x.wait(interval)
+        if x.streaming:
+            x.event(_chunk(x, {"role": "assistant", "content": "hello"}))
+            x.event(_chunk(x, {}, "stop"))
+            x.event("[DONE]")
+        else:
+            message = {"role": "assistant", "content": "hello"}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            x.piece(json.dumps({**_head(x, "chat.completion"), "choices": [choice]}))
+        x.close_stream()
+
+    return behave
+
+
+def events(
+    *data: Mapping[str, Any] | str, done: bool = True, ends: bool = True, pause: float = 0.0
+) -> Behaviour:
+    """Exactly these events, dicts as JSON.
+
+    ``done`` adds OpenAI's last event, ``ends`` ends the body properly rather than by hanging up,
+    ``pause`` is waited before that.
+    """
+
+    def behave(x: Exchange) -> None:
+        x.open_stream()
+        for one in data:
+            x.event(one if isinstance(one, str) else json.dumps(one))
+        if done:
+            x.event("[DONE]")
+        x.wait(pause)
+        if ends:
+            x.close_stream()
+        else:
+            x.hang_up()
+
+    return behave
+
+
+def chunk(
+    delta: Any, finish_reason: Any = None, *, index: int = 0, **fields: Any
+) -> dict[str, Any]:
+    """One of OpenAI's stream events, for ``events``."""
+    choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
+    head = {"id": "chatcmpl-scripted", "object": "chat.completion.chunk", "created": 1_700_000_000}
+    return {**head, "model": "scripted", "choices": [choice], **fields}
 
 
 def cut(after: int = 2, *, text: str = "one two three four", reset: bool = False) -> Behaviour:
@@ -224,7 +304,7 @@ class ScriptedServer:
         self._connections: set[socket.socket] = set()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self._http.serve_forever, args=(0.005,), daemon=True).start()
         return self
 
     def __exit__(
@@ -264,7 +344,8 @@ class ScriptedServer:
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length", 0))
                 body = json.loads(self.rfile.read(length) or b"{}")
-                server.requests.append(Recorded(self.path, dict(self.headers), body))
+                port: int = self.client_address[1]
+                server.requests.append(Recorded(self.path, self.headers, body, port))
                 try:
                     server._next()(Exchange(self, body))
                 except (BrokenPipeError, ConnectionResetError):
