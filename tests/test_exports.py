@@ -42,6 +42,8 @@ EXPORTS = {
     "EmbeddingResponse",
     "Trace",
     "Usage",
+    # what was done
+    "Ledger",
     # settings
     "UNSET",
     "GenerationSettings",

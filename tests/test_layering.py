@@ -25,6 +25,7 @@ ORDER = (
     "policies",
     "trace",
     "response",
+    "account",
     "guards",
     "streaming",
     "options",

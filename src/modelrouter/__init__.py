@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import StreamInterruptedError as StreamInterruptedError
     from modelrouter.exceptions import UnknownModelError as UnknownModelError
     from modelrouter.exceptions import UnsupportedModalityError as UnsupportedModalityError
+    from modelrouter.ledger import Ledger as Ledger
     from modelrouter.policies import Objective as Objective
     from modelrouter.policies import Policy as Policy
     from modelrouter.policies import Rule as Rule
@@ -96,6 +97,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "UnknownModelError",
         "UnsupportedModalityError",
     ),
+    "ledger": ("Ledger",),
     "policies": ("Objective", "Policy", "Rule"),
     "response": ("Chunk", "Completion", "Confidence", "EmbeddingResponse", "Usage"),
     "router": ("AsyncRouter", "Router"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,16 @@ from modelrouter.exceptions import StorageError
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["PICO", "Schema", "open_database", "pico_usd", "transaction", "translated", "usd"]
+__all__ = [
+    "PICO",
+    "Database",
+    "Schema",
+    "open_database",
+    "pico_usd",
+    "transaction",
+    "translated",
+    "usd",
+]
 
 PICO: Final = 10**12
 """Money is kept in whole units of 1e-12 USD: a token at 0.0375 USD a million is 37,500 of them, and
@@ -39,6 +50,99 @@ class Schema:
     version: int
     create: tuple[str, ...]
     upgrades: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+
+class Database:
+    """The connection of this process to a file, for many threads; a context manager that lends it.
+
+        with database as connection:
+            connection.execute(...)
+
+    Who has it has it alone. It is opened when first asked for, and closed before a fork: what
+    SQLite knows of a file's locks is wrong in a child, and a child that went on with it, or even
+    opened the file anew beside it, would lose what others write (sqlite.org/howtocorrupt.html,
+    2.6). Afterwards both processes open it again. Take several in the order they were made.
+
+    Args:
+        path, schema, busy_s: as for :func:`open_database`.
+        pragmas: statements to begin a connection with.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        schema: Schema,
+        *,
+        busy_s: float = 5.0,
+        pragmas: tuple[str, ...] = (),
+    ) -> None:
+        self.path, self.schema = Path(path), schema
+        self._busy_s, self._pragmas = busy_s, pragmas
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._closed = False
+        with _opened_lock:
+            _opened.append(weakref.ref(self, _opened.remove))
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._lock.acquire()
+        try:
+            if self._closed:
+                raise StorageError(f"The {self.schema.what} {self.path} is closed.", path=self.path)
+            if self._connection is None:
+                self._connection = open_database(self.path, self.schema, busy_s=self._busy_s)
+                for pragma in self._pragmas:
+                    self._connection.execute(pragma)
+            return self._connection
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+    def close(self) -> None:
+        """Close the file for good; safe to call twice."""
+        with self._lock:
+            self._closed = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _before_fork(self) -> None:
+        self._lock.acquire()
+        self._let_go()
+
+    def _after_fork(self) -> None:
+        self._lock.release()
+
+
+_opened: list[weakref.ref[Database]] = []
+_opened_lock = threading.Lock()
+_forking: list[Database] = []
+
+
+def _before_fork() -> None:
+    _opened_lock.acquire()
+    _forking.extend(found for reference in _opened if (found := reference()) is not None)
+    for database in _forking:
+        database._before_fork()
+
+
+def _after_fork() -> None:
+    for database in _forking:
+        database._after_fork()
+    _forking.clear()
+    _opened_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )
 
 
 def open_database(

@@ -11,7 +11,7 @@ else. Two drivers (:mod:`modelrouter.drivers`) do what it says: one blocks, one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -27,6 +27,7 @@ from modelrouter.exceptions import (
     ModelRouterError,
     StreamInterruptedError,
 )
+from modelrouter.response import Usage
 from modelrouter.task import Task
 from modelrouter.trace import Attempt, Trace
 
@@ -49,6 +50,8 @@ class Call:
     settings: GenerationSettings = field(default_factory=GenerationSettings)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: Timeout = field(default_factory=Timeout)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    conversation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,8 @@ class _Log:
         return failure
 
 
-def with_cost(attempts: tuple[Attempt, ...], cost_usd: float | None) -> tuple[Attempt, ...]:
-    """The attempts with the cost of the last one, known once it has ended."""
-    return (*attempts[:-1], replace(attempts[-1], cost_usd=cost_usd))
+def with_cost(
+    attempts: tuple[Attempt, ...], cost_usd: float | None, usage: Usage | None = None
+) -> tuple[Attempt, ...]:
+    """The attempts with the cost and the tokens of the last one, known once it has ended."""
+    return (*attempts[:-1], replace(attempts[-1], cost_usd=cost_usd, usage=usage))

@@ -16,6 +16,8 @@ __all__ = [
     "CallOptions",
     "EmbeddingOptions",
     "check_names",
+    "checked_conversation",
+    "checked_tags",
     "checked_texts",
     "generation_settings",
 ]
@@ -33,6 +35,8 @@ class CallOptions(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     timeout: Timeout | float | None
     confidence_floor: float | None
+    tags: Mapping[str, str] | None
+    conversation: str | None
 
     tools: Iterable[Mapping[str, Any]] | None
     tool_choice: Any
@@ -119,6 +123,37 @@ def generation_settings(options: Mapping[str, Any]) -> GenerationSettings:
         given["max_tokens"] = options["max_completion_tokens"]
     extra = {n: options[n] for n in _PASSED_ON if options.get(n) is not None}
     return GenerationSettings(**given, extra=extra)
+
+
+def checked_tags(tags: object) -> Mapping[str, str]:
+    """Whom and what a call is for: texts by name.
+
+    Raises:
+        ConfigurationError: anything but a mapping of texts.
+    """
+    if tags is None:
+        return {}
+    if not isinstance(tags, Mapping):
+        raise ConfigurationError(f"tags={tags!r} is no mapping.", hint='As {"user": "ann"}.')
+    for name, value in tags.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ConfigurationError(
+                f"tags: {name!r}: {value!r} are not both texts.", hint='As {"user": "ann"}.'
+            )
+    return dict(tags)
+
+
+def checked_conversation(conversation: object) -> str | None:
+    """The id of the conversation that a call belongs to.
+
+    Raises:
+        ConfigurationError: not a text, or empty.
+    """
+    if conversation is None or (isinstance(conversation, str) and conversation):
+        return conversation
+    raise ConfigurationError(
+        f"conversation={conversation!r} is no id.", hint="Give a text, the same for each turn."
+    )
 
 
 def checked_texts(texts: Any, options: Mapping[str, Any]) -> tuple[str, ...]:

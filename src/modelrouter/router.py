@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from typing_extensions import Unpack
 
+from modelrouter.account import Account
 from modelrouter.backends import DEFAULT_BACKENDS
 from modelrouter.backends.base import (
     Backend,
@@ -32,12 +32,14 @@ from modelrouter.exceptions import (
     ConfigurationError,
     InvalidTaskError,
     MalformedResponseError,
-    ModelRouterError,
 )
+from modelrouter.ledger import Ledger, LedgerLike
 from modelrouter.options import (
     CallOptions,
     EmbeddingOptions,
     check_names,
+    checked_conversation,
+    checked_tags,
     checked_texts,
     generation_settings,
 )
@@ -47,11 +49,9 @@ from modelrouter.scoring import LearnedScorer, Lineup, Prospect, Scorer, Situati
 from modelrouter.signals import Signals, Tokenizer, read
 from modelrouter.streaming import AsyncCompletionStream, CompletionStream, Opening, is_visible
 from modelrouter.task import Kind, Task, TaskLike
-from modelrouter.trace import Trace, TraceHook
+from modelrouter.trace import TraceHook
 
 __all__ = ["AsyncRouter", "Router"]
-
-logger = logging.getLogger("modelrouter")
 
 AUTO = "auto"
 """The model name that means "choose for me"."""
@@ -76,6 +76,7 @@ class _Parts:
         retry: RetryPolicy | None = None,
         timeout: Timeout | float | Unset | None = UNSET,
         hooks: Sequence[TraceHook] = (),
+        ledger: LedgerLike | None = None,
     ) -> None:
         found = discover(os.environ, models=models or (), catalog=catalog)
         self.catalog, self.unavailable = found.catalog, found.unavailable
@@ -84,7 +85,9 @@ class _Parts:
         self.scorer: Scorer = scorer or LearnedScorer()
         self.retry = retry or RetryPolicy()
         self.timeout = Timeout() if isinstance(timeout, Unset) else Timeout.of(timeout)
-        self.hooks = tuple(hooks)
+        self.ledger = None if ledger is None else Ledger.of(ledger)
+        self._owns_ledger = self.ledger is not ledger
+        self.hooks = (*hooks, *filter(None, (self.ledger,)))
         self._backends: dict[str, Backend] = dict(backends or {})
         self._own: list[Backend] = []
         self._closed = False
@@ -225,7 +228,12 @@ class _Parts:
             settings=settings,
             retry=self.retry,
             timeout=timeout,
+            tags=checked_tags(options.get("tags")),
+            conversation=checked_conversation(options.get("conversation")),
         )
+
+    def _account(self, call: Call) -> Account:
+        return Account(self.hooks, call.decision, tags=call.tags, conversation=call.conversation)
 
     def _recheck(
         self, candidate: Candidate, situation: Situation, policy: Policy
@@ -280,31 +288,25 @@ class _Parts:
         return call, decision, request
 
     def _embedding_reply(
-        self, result: Result[EmbeddingResponse], decision: Decision
+        self, result: Result[EmbeddingResponse], decision: Decision, account: Account
     ) -> EmbeddingResponse:
         cost = settled_cost_usd(result.card, result.value.usage)
-        self._report(Trace(with_cost(result.attempts, cost), decision))
+        account.ended(with_cost(result.attempts, cost, result.value.usage), "answered")
         return result.value.model_copy(update={"cost_usd": cost, "decision": decision})
 
     def _embed(self, texts: Any, model: str, options: EmbeddingOptions) -> EmbeddingResponse:
         call, decision, request = self._embedding_call(texts, model, options)
-        try:
+        with self._account(call) as account:
             result = drive(call, lambda asked: self._embedder(asked.card).embed(request(asked)))
-            return self._embedding_reply(result, decision)
-        except ModelRouterError as error:
-            self._report_failure(error)
-            raise
+            return self._embedding_reply(result, decision, account)
 
     async def _aembed(self, texts: Any, model: str, options: EmbeddingOptions) -> EmbeddingResponse:
         call, decision, request = self._embedding_call(texts, model, options)
-        try:
+        with self._account(call) as account:
             result = await adrive(
                 call, lambda asked: self._embedder(asked.card).aembed(request(asked))
             )
-            return self._embedding_reply(result, decision)
-        except ModelRouterError as error:
-            self._report_failure(error)
-            raise
+            return self._embedding_reply(result, decision, account)
 
     def _embedder(self, card: ModelCard) -> EmbeddingBackend:
         backend = self.backend(card.backend)
@@ -316,15 +318,17 @@ class _Parts:
             )
         return backend
 
-    def _reply(self, result: Result[Completion]) -> Completion:
-        cost = settled_cost_usd(result.card, result.value.usage)
-        trace = Trace(with_cost(result.attempts, cost), result.decision)
-        self._report(trace)
-        return result.value.model_copy(
+    def _reply(self, result: Result[Completion], account: Account) -> Completion:
+        reply = result.value
+        cost = settled_cost_usd(result.card, reply.usage)
+        attempts = with_cost(result.attempts, cost, reply.usage)
+        trace = account.ended(attempts, "answered", answer=reply.choices)
+        return reply.model_copy(
             update={"cost_usd": cost, "decision": result.decision, "trace": trace}
         )
 
-    def _opening(self, result: Result[Any], held: Sequence[Chunk]) -> Opening:
+    def _opening(self, result: Result[Any], held: Sequence[Chunk], account: Account) -> Opening:
+        account.first_token()
         return Opening(
             held=held,
             decision=result.decision,
@@ -332,52 +336,28 @@ class _Parts:
             attempts=result.attempts,
             started=time.perf_counter() - result.attempts[-1].duration_s,
             price=settled_cost_usd,
-            hooks=(self._report,),
+            account=account,
         )
 
-    def _report(self, trace: Trace) -> None:
-        for hook in self.hooks:
-            try:
-                hook(trace)
-            except Exception:  # a broken hook must not lose a reply that was paid for
-                logger.exception("A trace hook raised; the call goes on.")
-
-    def _report_failure(self, error: ModelRouterError) -> None:
-        trace = getattr(error, "trace", None)
-        if trace is not None:
-            self._report(trace)
-
     def _complete(self, call: Call) -> Completion:
-        try:
-            return self._reply(drive(call, self._perform))
-        except ModelRouterError as error:
-            self._report_failure(error)
-            raise
+        with self._account(call) as account:
+            return self._reply(drive(call, self._perform), account)
 
     def _stream(self, call: Call) -> CompletionStream:
-        try:
+        with self._account(call) as account:
             result = drive(call, self._begin)
-        except ModelRouterError as error:
-            self._report_failure(error)
-            raise
         held, source = result.value
-        return CompletionStream(self._opening(result, held), source)
+        return CompletionStream(self._opening(result, held, account), source)
 
     async def _acomplete(self, call: Call) -> Completion:
-        try:
-            return self._reply(await adrive(call, self._aperform))
-        except ModelRouterError as error:
-            self._report_failure(error)
-            raise
+        with self._account(call) as account:
+            return self._reply(await adrive(call, self._aperform), account)
 
     async def _astream(self, call: Call) -> AsyncCompletionStream:
-        try:
+        with self._account(call) as account:
             result = await adrive(call, self._abegin)
-        except ModelRouterError as error:
-            self._report_failure(error)
-            raise
         held, source = result.value
-        return AsyncCompletionStream(self._opening(result, held), source)
+        return AsyncCompletionStream(self._opening(result, held, account), source)
 
     def _perform(self, request: Request) -> Completion:
         return self.backend(request.card.backend).complete(request)
@@ -412,15 +392,37 @@ class _Parts:
             raise
         raise _empty_stream(request)
 
+    def feedback(self, reply: Any, score: float, *, note: str = "") -> None:
+        """Keep how well a task was done: 0 (wrong) to 1 (right); ``fit`` learns from it.
+
+        ``reply`` is the reply, its trace, or ``reply.trace.id``.
+
+        Raises:
+            ConfigurationError: no ledger is kept, the score is out of range, or the ledger has no
+                such call.
+            StorageError: the ledger cannot be written.
+        """
+        if self.ledger is None:
+            raise ConfigurationError(
+                "This router keeps no ledger.", hint='Make it with Router(ledger="tasks.ledger").'
+            )
+        self.ledger.feedback(reply, score, note=note)
+
     def _close(self) -> None:
         self._closed = True
         for backend in self._own:
             backend.close()
+        self._close_ledger()
 
     async def _aclose(self) -> None:
         self._closed = True
         for backend in self._own:
             await backend.aclose()
+        self._close_ledger()
+
+    def _close_ledger(self) -> None:
+        if self._owns_ledger and self.ledger is not None:
+            self.ledger.close()
 
 
 class Router(_Parts):
@@ -437,7 +439,8 @@ class Router(_Parts):
         backends: by name, in place of the built-in ones (``llamacpp``, ``litellm``).
         retry: how patiently one model is asked again.
         timeout: seconds for a whole call, or a :class:`Timeout`.
-        hooks: called with the :class:`Trace` of every call that ends in a reply or an error.
+        hooks: called with the :class:`Trace` of every call when it ends.
+        ledger: a :class:`Ledger`, or the path of its file: keeps every call.
 
     Raises:
         ConfigurationError: an argument makes no sense.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
+from modelrouter.account import Account
 from modelrouter.catalog.card import ModelCard
 from modelrouter.decision import Decision
 from modelrouter.exceptions import BackendError, StreamInterruptedError
@@ -22,7 +23,7 @@ from modelrouter.response import (
     ToolCallDelta,
     Usage,
 )
-from modelrouter.trace import Attempt, Outcome, Trace
+from modelrouter.trace import Attempt, Outcome
 
 __all__ = ["AsyncCompletionStream", "CompletionStream", "Opening"]
 
@@ -41,7 +42,7 @@ class Opening:
     attempts: tuple[Attempt, ...]
     started: float
     price: Callable[[ModelCard, Usage], float | None]
-    hooks: Sequence[Callable[[Trace], None]] = ()
+    account: Account
 
 
 class _Record:
@@ -51,7 +52,7 @@ class _Record:
         self._opening = opening
         self._chunks: list[Chunk] = []
         self._ended = False
-        self.trace = Trace(opening.attempts, opening.decision)
+        self.trace = replace(opening.account.trace, attempts=opening.attempts)
 
     @property
     def decision(self) -> Decision:
@@ -90,7 +91,7 @@ class _Record:
             cost = self._opening.price(self._opening.card, chunk.usage)
             chunk = chunk.model_copy(update={"cost_usd": cost, "decision": self.decision})
             self._chunks.append(chunk)
-            self._end("answered", cost_usd=cost)
+            self._end("answered", cost_usd=cost, usage=chunk.usage)
         else:
             self._chunks.append(chunk)
         return chunk
@@ -110,16 +111,29 @@ class _Record:
         error.trace = self.trace
         return error
 
-    def _end(self, outcome: Outcome, *, error: str = "", cost_usd: float | None) -> None:
+    def _end(
+        self,
+        outcome: Outcome,
+        *,
+        error: str = "",
+        cost_usd: float | None,
+        usage: Usage | None = None,
+    ) -> None:
         if self._ended:
             return
         self._ended = True
         *before, last = self._opening.attempts
-        took = time.perf_counter() - self._opening.started
-        attempt = replace(last, outcome=outcome, error=error, cost_usd=cost_usd, duration_s=took)
-        self.trace = Trace((*before, attempt), self.decision)
-        for hook in self._opening.hooks:
-            hook(self.trace)
+        attempt = replace(
+            last,
+            outcome=outcome,
+            error=error,
+            cost_usd=cost_usd,
+            usage=usage,
+            duration_s=time.perf_counter() - self._opening.started,
+        )
+        self.trace = self._opening.account.ended(
+            (*before, attempt), outcome, error=error, answer=assemble_choices(self._chunks)
+        )
 
 
 class CompletionStream(_Record, Iterator[Chunk]):

@@ -1,0 +1,402 @@
+"""Ledger: keeps what the router did, as one of its hooks, and gives it back."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import threading
+import time
+import uuid
+import weakref
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from modelrouter._sqlite import open_database, translated
+from modelrouter.exceptions import ConfigurationError, StorageError
+from modelrouter.ledger.recorder import Recorder, TextPolicy
+from modelrouter.ledger.rows import OUTCOMES, AskedModel, Row, unpack
+from modelrouter.ledger.schema import LEDGER
+from modelrouter.scoring.examples import Example
+from modelrouter.trace import Trace
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["Ledger", "LedgerLike", "TextPolicy"]
+
+_TEXTS: Final = ("hash", "keep", "none")
+_PAGE: Final = 500
+_FLUSH_S: Final = 10.0
+
+
+class Ledger:
+    """What was decided, asked, answered and spent, in one SQLite file.
+
+    ``Router(ledger="tasks.ledger")`` or ``Router(ledger=Ledger("tasks.ledger", text="keep"))``. A
+    ledger is a hook of the router: it receives the trace of every call. Threads and processes may
+    share the file; routers may share a ledger. A file that cannot be written is logged and costs no
+    reply.
+
+    Args:
+        path: of the file, which is made if missing; its folder must exist.
+        text: what is kept of a task's text: ``"hash"`` (under a key of this file: equal tasks can
+            be told, texts cannot be read), ``"keep"`` (the task and its answer; examples and a
+            replay under rules that read it need them) or ``"none"``.
+        keep_pii: whether ``"keep"`` keeps texts with personal data too; else their hash.
+
+    Raises:
+        StorageError: the file is damaged, is no ledger, is of a later version, or cannot be made.
+        ConfigurationError: ``text`` is none of the three.
+    """
+
+    def __init__(
+        self, path: str | Path, *, text: TextPolicy = "hash", keep_pii: bool = False
+    ) -> None:
+        if text not in _TEXTS:
+            raise ConfigurationError(
+                f"text={text!r} is unknown.", hint=f"Use one of {', '.join(_TEXTS)}."
+            )
+        self.path = Path(path)
+        self.text: TextPolicy = text
+        self._keep_pii = keep_pii
+        self._lock = threading.Lock()
+        self._recorder = self._made()
+        atexit.register(_close_at_exit, weakref.ref(self))
+
+    @classmethod
+    def of(cls, ledger: LedgerLike) -> Ledger:
+        """A ledger, or the ledger of that path.
+
+        Raises:
+            StorageError: see the class.
+            ConfigurationError: neither a ledger nor a path.
+        """
+        if isinstance(ledger, Ledger):
+            return ledger
+        if isinstance(ledger, (str, Path)):
+            return cls(ledger)
+        raise ConfigurationError(
+            f"ledger={ledger!r} is neither a Ledger nor a path.", hint='Use ledger="tasks.ledger".'
+        )
+
+    def begun(self, trace: Trace) -> None:
+        """Write that a call has begun, before a model is asked; some 30 microseconds."""
+        self._own().begun(_named(trace))
+
+    def __call__(self, trace: Trace) -> None:
+        """Write what came of a call; some 60 microseconds, the rest is done by a thread."""
+        self._own().ended(_named(trace))
+
+    def feedback(self, task: str | Trace | Any, score: float, *, note: str = "") -> None:
+        """Keep how well a task was done; the last word on a task counts.
+
+        Args:
+            task: the call's id, its trace, or its reply.
+            score: 0 (wrong) to 1 (right).
+            note: why, in words.
+
+        Raises:
+            ConfigurationError: the score is out of range, or the ledger has no such call.
+            StorageError: the file cannot be written.
+        """
+        checked = _score(score)
+        name = call_id(task)
+        self.flush()
+        with translated(self.path, LEDGER.what):
+            connection = open_database(self.path, LEDGER)
+            try:
+                cursor = connection.execute(
+                    "INSERT INTO feedback (task, given_at, score, note) "
+                    "SELECT number, ?, ?, ? FROM tasks WHERE id = ?",
+                    (time.time(), checked, note, name),
+                )
+            finally:
+                connection.close()
+        if cursor.rowcount != 1:
+            raise ConfigurationError(
+                f"The ledger {self.path} has no call {name!r}.",
+                hint="Give the reply itself, or its trace.id.",
+            )
+
+    def get(self, task: str | Trace | Any) -> Row | None:
+        """The row of a call, by its id, trace or reply; ``None`` if there is none."""
+        return next(self.rows(id=call_id(task)), None)
+
+    def rows(
+        self,
+        *,
+        last: int | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        id: str | None = None,
+        details: bool = True,
+    ) -> Iterator[Row]:
+        """The calls in the order in which they came, read a page at a time.
+
+        Args:
+            last: only so many, the newest.
+            since, until: only calls that came from then on, and before then, in Unix seconds.
+            id: only the call of this id.
+            details: whether to read decisions, texts and attempts too.
+
+        Raises:
+            StorageError: the file is damaged or gone.
+        """
+        self.flush()
+        where, values = _condition(since, until, id)
+        with translated(self.path, LEDGER.what):
+            connection = open_database(self.path, LEDGER)
+            try:
+                after = _skipped(connection, where, values, last)
+                while page := _page(connection, self.path, where, values, after, details):
+                    yield from page
+                    after = page[-1].number
+            finally:
+                connection.close()
+
+    def examples(self) -> Examples:
+        """Calls that got feedback, as labelled answers: what ``fit`` learns from.
+
+        Rows without text are left out and counted (:attr:`Examples.without_text`).
+
+        Raises:
+            StorageError: the file is damaged or gone.
+        """
+        found = Examples()
+        for row in self.rows():
+            if row.score is None:
+                continue
+            task = row.task
+            if task is None or not row.model:
+                found.without_text += 1
+                continue
+            found.append(
+                Example(
+                    task,
+                    row.model,
+                    row.score,
+                    None if row.unpriced else row.cost_usd,
+                    row.latency_s,
+                    row.kind,
+                )
+            )
+        return found
+
+    @property
+    def not_written(self) -> int:
+        """Writes that failed since this ledger was opened; 0 unless the disk is broken."""
+        return self._recorder.not_written
+
+    def flush(self, timeout_s: float | None = _FLUSH_S) -> bool:
+        """Wait until everything is in the file; whether it is."""
+        return self._own().flush(timeout_s)
+
+    def close(self) -> None:
+        """Write what is left and close the file; safe to call twice."""
+        if self._recorder.pid == os.getpid():
+            self._recorder.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Ledger({str(self.path)!r}, text={self.text!r})"
+
+    def _made(self) -> Recorder:
+        with translated(self.path, LEDGER.what):
+            return Recorder(self.path, text=self.text, keep_pii=self._keep_pii)
+
+    def _own(self) -> Recorder:
+        """The recorder of this process: a thread, and what it was to do, stay with the parent."""
+        if self._recorder.pid != os.getpid():
+            with self._lock:
+                if self._recorder.pid != os.getpid():
+                    self._recorder = self._made()
+        return self._recorder
+
+
+LedgerLike: TypeAlias = "Ledger | str | Path"
+"""A ledger, or the path of its file."""
+
+
+class Examples(list[Example]):
+    """Labelled answers; ``without_text`` counts those whose text the ledger did not keep."""
+
+    without_text: int = 0
+
+
+def call_id(task: str | Trace | Any) -> str:
+    """The id of a call, from itself, its trace, or its reply."""
+    if isinstance(task, str):
+        return task
+    trace = task if isinstance(task, Trace) else getattr(task, "trace", None)
+    if isinstance(trace, Trace) and trace.id:
+        return trace.id
+    raise ConfigurationError(
+        f"{type(task).__name__} does not say which call is meant.",
+        hint="Give a reply of this router, its trace, or trace.id.",
+    )
+
+
+def _score(score: float) -> float:
+    if isinstance(score, bool):
+        return float(score)
+    if not isinstance(score, (int, float)) or not 0 <= score <= 1:
+        raise ConfigurationError(f"score={score!r} is out of range.", hint="Use 0 to 1.")
+    return float(score)
+
+
+def _named(trace: Trace) -> Trace:
+    """Traces that no router made have neither id nor time."""
+    if trace.id and trace.began_at:
+        return trace
+    began = trace.began_at or time.time() - trace.duration_s
+    return replace(trace, id=trace.id or uuid.uuid4().hex, began_at=began)
+
+
+def _close_at_exit(found: weakref.ref[Ledger]) -> None:
+    ledger = found()
+    if ledger is not None:
+        ledger.close()
+
+
+def _condition(
+    since: float | None, until: float | None, id: str | None
+) -> tuple[str, tuple[Any, ...]]:
+    given = (("began_at >= ?", since), ("began_at < ?", until), ("id = ?", id))
+    used = [(text, value) for text, value in given if value is not None]
+    where = " AND ".join(text for text, _ in used) or "1"
+    return where, tuple(value for _, value in used)
+
+
+def _skipped(
+    connection: sqlite3.Connection, where: str, values: Iterable[Any], last: int | None
+) -> int:
+    """The number after which the wanted rows come."""
+    if last is None:
+        return 0
+    if last < 1:
+        raise ConfigurationError(f"last={last!r} is out of range.", hint="Use 1 or more.")
+    found = connection.execute(
+        f"SELECT number FROM tasks WHERE {where} ORDER BY number DESC LIMIT 1 OFFSET ?",
+        (*values, last),
+    ).fetchone()
+    return 0 if found is None else int(found[0])
+
+
+_COLUMNS: Final = (
+    "number",
+    "id",
+    "began_at",
+    "outcome",
+    "kind",
+    "model",
+    "location",
+    "policy",
+    "cached",
+    "latency_s",
+    "first_token_s",
+    "prompt_tokens",
+    "completion_tokens",
+    "cost_pico",
+    "unpriced",
+    "tags",
+    "conversation",
+    "error",
+)
+
+
+def _page(
+    connection: sqlite3.Connection,
+    path: Path,
+    where: str,
+    values: Iterable[Any],
+    after: int,
+    details: bool,
+) -> list[Row]:
+    found = connection.execute(
+        f"SELECT {', '.join(_COLUMNS)} FROM tasks WHERE number > ? AND {where} "
+        "ORDER BY number LIMIT ?",
+        (after, *values, _PAGE),
+    ).fetchall()
+    rows = [_row(dict(zip(_COLUMNS, each, strict=True))) for each in found]
+    if not rows:
+        return rows
+    span = (rows[0].number, rows[-1].number)
+    scores = _scores(connection, span)
+    rows = [replace(row, score=scores.get(row.number)) for row in rows]
+    return _with_details(connection, path, span, rows) if details else rows
+
+
+def _row(values: dict[str, Any]) -> Row:
+    return Row(
+        **{
+            **values,
+            "outcome": values["outcome"] if values["outcome"] in OUTCOMES else "failed",
+            "cached": bool(values["cached"]),
+            "tags": json.loads(values["tags"]),
+        }
+    )
+
+
+def _scores(connection: sqlite3.Connection, span: tuple[int, int]) -> Mapping[int, float]:
+    return dict(
+        connection.execute(
+            "SELECT task, score FROM feedback WHERE task BETWEEN ? AND ? ORDER BY number", span
+        ).fetchall()
+    )
+
+
+def _with_details(
+    connection: sqlite3.Connection, path: Path, span: tuple[int, int], rows: list[Row]
+) -> list[Row]:
+    attempts: dict[int, list[AskedModel]] = {}
+    for number, usage, *values in connection.execute(
+        "SELECT task, usage, model, outcome, duration_s, first_token_s, cost_pico, error "
+        "FROM attempts WHERE task BETWEEN ? AND ? ORDER BY task, place",
+        span,
+    ):
+        model, outcome, duration_s, first_token_s, cost_pico, error = values
+        parsed = None if usage is None else json.loads(usage)
+        attempts.setdefault(number, []).append(
+            AskedModel(model, outcome, duration_s, first_token_s, parsed, cost_pico, error)
+        )
+    long = {
+        number: values
+        for number, *values in connection.execute(
+            "SELECT task, decision, text_hash, text, answer FROM details "
+            "WHERE task BETWEEN ? AND ?",
+            span,
+        )
+    }
+    try:
+        return [_filled(row, attempts.get(row.number, []), long.get(row.number)) for row in rows]
+    except (zlib.error, ValueError) as exc:
+        raise StorageError(
+            f"The ledger {path} holds a damaged row near number {span[0]}: {exc}.", path=path
+        ) from exc
+
+
+def _filled(row: Row, attempts: list[AskedModel], long: list[Any] | None) -> Row:
+    decision, text_hash, text, answer = long or (None, None, None, None)
+    return replace(
+        row,
+        attempts=tuple(attempts),
+        decision=unpack(decision),
+        text_hash=text_hash,
+        text=unpack(text),
+        answer=unpack(answer),
+    )
