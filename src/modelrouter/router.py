@@ -91,8 +91,8 @@ class _Parts:
         self._backends: dict[str, Backend] = dict(backends or {})
         self._own: list[Backend] = []
         self._closed = False
-        if any(card.location == "hosted" for card in self.available):
-            self.backend("litellm").warm(next(c for c in self.available if c.location == "hosted"))
+        if (asked := next((c for c in self.available if c.backend == "litellm"), None)) is not None:
+            self.backend("litellm").warm(asked)
 
     @property
     def available(self) -> tuple[ModelCard, ...]:

@@ -24,6 +24,7 @@ from modelrouter.backends._hosted_secrets import without
 from modelrouter.backends._hosted_waiting import TIMEOUTS
 from modelrouter.catalog.builtin import key_variables
 from modelrouter.catalog.card import ModelCard
+from modelrouter.catalog.server import start_hint
 from modelrouter.exceptions import (
     APIConnectionError,
     AuthenticationError,
@@ -226,7 +227,10 @@ class _Failure:
         return None
 
     def _unconnected(self, problem: str) -> APIConnectionError:
-        hint = "Check api_base and the network; is the server running?"
+        if self.card.location == "local":
+            hint = start_hint(self.card.api_base or "")
+        else:
+            hint = "Check api_base and the network; is the server running?"
         return APIConnectionError(f"{self.card.name}: {problem}.", model=self.card.name, hint=hint)
 
     def _where(self) -> str:

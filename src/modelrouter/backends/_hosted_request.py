@@ -30,7 +30,7 @@ def parameters(request: Request, *, stream: bool = False) -> dict[str, Any]:
     card = request.card
     made: dict[str, Any] = {
         **request.settings.as_parameters(),  # first: the rest is not the caller's to change
-        "model": card.name,
+        "model": f"openai/{card.server_model}" if card.server_model else card.name,
         "messages": [dict(message) for message in request.messages],  # litellm edits them
         "timeout": _client_timeout(request.timeout_s),
         # Nothing is repeated underneath: the first stops litellm, whatever litellm.num_retries
@@ -46,6 +46,8 @@ def parameters(request: Request, *, stream: bool = False) -> dict[str, Any]:
         made["response_format"] = dict(request.response_format)
     if card.api_base is not None:
         made["api_base"] = _checked_address(card, card.api_base)
+        if card.location == "local":
+            _without_proxy(card.api_base)
     if (key := _key(card)) is not None:
         made["api_key"] = key
     if stream:
@@ -79,8 +81,25 @@ def _checked_address(card: ModelCard, address: str) -> str:
     )
 
 
+def _without_proxy(address: str) -> None:
+    """Have this machine's own server asked directly, whatever HTTP_PROXY says.
+
+    The clients read NO_PROXY when they are made, so this is for the whole process, and for that
+    host only.
+    """
+    host = urlsplit(address).hostname or ""
+    # Where there are both, only the one in small letters is read.
+    variable = "no_proxy" if os.environ.get("no_proxy") else "NO_PROXY"
+    hosts = os.environ.get(variable, "")
+    if not {host, "*"} & {h.strip() for h in hosts.split(",")}:
+        os.environ[variable] = f"{hosts},{host}" if hosts else host
+
+
 def _key(card: ModelCard) -> str | None:
     """The key to hand over; ``None`` leaves it to litellm, which knows its providers' variables."""
+    if card.location == "local":  # never a provider's key: only one that the card names
+        named = os.environ.get(card.api_key_env or "", "")
+        return _checked_key(card, named) if named.strip() else _NO_KEY
     if card.api_key is not None:
         return _checked_key(card, card.api_key.get_secret_value())
     own = key_variables(card.name)

@@ -23,6 +23,7 @@ __all__ = [
     "key_variables",
     "known_name",
     "local_fields",
+    "server_fields",
 ]
 
 _OWN_FIELDS: Final = ("bundled", "file", "retires")
@@ -32,6 +33,9 @@ _SMALL_PARAMETERS: Final = 9_000_000_000
 _UNKNOWN_WINDOW: Final = 8_192
 _LOCAL_WINDOW: Final = 8_192
 """The most tokens a local model is opened with unless asked: its cache is memory taken at once."""
+
+_SERVER_WINDOW: Final = 4_096
+"""A server's window where nobody says: what Ollama opens a model with; more it would cut off."""
 
 _FREE: Final = {"input": 0.0, "output": 0.0}
 _TEXT_MODES: Final = ("chat", "completion", "responses")
@@ -139,6 +143,33 @@ def local_fields(path: Path, name: str | None = None) -> dict[str, Any]:
     if header.parameters and "split.count" not in header.metadata:
         fields["parameters"] = header.parameters
     return fields
+
+
+def server_fields(address: str, model: str | None, name: str | None = None) -> dict[str, Any]:
+    """The card fields of a model on a server of this machine, before the server is asked.
+
+    ``model`` is what the server calls it, ``name`` what the card is to be called; where
+    builtin.toml has that name, it brings what is said there.
+    """
+    name = name or model or address
+    known = card_fields(name) if _is_local(name) else {}
+    return {
+        "families": ["slm"],
+        "general_strength": 0.5,
+        "speed": {
+            "first_token_s": 0.2,
+            "prefill_tokens_per_s": 500.0,
+            "decode_tokens_per_s": 30.0,
+        },
+        **{k: v for k, v in known.items() if k not in ("path", "chat_template")},
+        "name": name,
+        "location": "local",
+        "backend": "litellm",
+        "price": _FREE,
+        "context_window": _SERVER_WINDOW,
+        "api_base": address,
+        "server_model": model,
+    }
 
 
 def estimated_speed(file_size: int) -> dict[str, float]:

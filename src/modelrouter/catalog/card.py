@@ -106,7 +106,9 @@ class ModelCard(Configured):
         path: the GGUF file of a local model.
         chat_template: for a local model, in place of its file's own: Jinja, or one of alpaca,
             chatml, gemma, llama-3, mistral, phi-2, zephyr.
-        api_base, api_key, api_key_env: where and with which key a hosted model is reached.
+        api_base, api_key, api_key_env: where and with which key a hosted model is reached, or a
+            server on this machine; such a server is sent no key but ``api_key_env``'s.
+        server_model: what an OpenAI-compatible server on this machine calls the model.
     """
 
     _shows_values: ClassVar[bool] = False
@@ -139,6 +141,7 @@ class ModelCard(Configured):
     api_base: str | None = None
     api_key: SecretStr | None = None
     api_key_env: str | None = None
+    server_model: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelCard:
@@ -149,6 +152,8 @@ class ModelCard(Configured):
             raise ValueError("a local model takes no api_key")
         if self.location == "local" and (self.api_base or self.backend == "litellm"):
             _check_loopback(self.api_base)
+        if self.server_model is not None and self.location != "local":
+            raise ValueError("server_model is for a server on this machine, with location='local'")
         return self
 
     @classmethod
@@ -182,6 +187,39 @@ class ModelCard(Configured):
         from modelrouter.catalog.builtin import local_fields
 
         return cls(**{**local_fields(Path(path), fields.get("name")), **fields})
+
+    @classmethod
+    def server(
+        cls, address: str, *, model: str | None = None, probe: bool = False, **fields: Any
+    ) -> ModelCard:
+        """A card for a model of an OpenAI-compatible server on this machine.
+
+        ``ModelCard.server("http://127.0.0.1:11434/v1", model="phi3")``: Ollama, llama-server,
+        vLLM, LM Studio. It is a local model: free, and private policies may use it. No key is
+        sent, and no proxy used. Any field of the card may be given and wins; ``name`` is
+        ``model`` unless given, and a name that the catalog knows (``name="phi-2"``) brings that
+        model's strengths. The window is 4,096 tokens unless ``context_window`` is given or the
+        server tells it.
+
+        With ``probe=True``, or without ``model``, the server is asked now what it has; else
+        nothing is sent before the first task.
+
+        Raises:
+            ConfigurationError: a field is unknown or out of range, the address is not of this
+                machine, or the server does not have the model.
+            APIConnectionError: it was to be asked, and nobody answers.
+            MalformedResponseError: who answers does not speak the protocol.
+        """
+        from modelrouter.catalog.builtin import server_fields
+
+        name = fields.get("name")
+        checked = cls(**{**server_fields(address, model, name), **fields})  # before it is asked
+        if model is not None and not probe:
+            return checked
+        from modelrouter.catalog.server import probe as ask
+
+        told = ask(address, model)
+        return cls(**{**server_fields(address, told["server_model"], name), **told, **fields})
 
     def strength(self, kind: Kind) -> float:
         """P(quality) on a task of that kind at medium complexity; 0.0 outside the scope."""
