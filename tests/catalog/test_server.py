@@ -97,7 +97,7 @@ def test_a_probe_looks_for_the_model_that_is_named(models: Models) -> None:
 
 def test_what_cannot_be_found_is_told_with_what_there_is(models: Models) -> None:
     models.models = [PHI, SERVED]
-    with pytest.raises(ConfigurationError, match="has no 'phi4'.*'phi3', 'served'"):
+    with pytest.raises(ConfigurationError, match=r"has no 'phi4'.*'phi3', 'served'"):
         ModelCard.server(models.address, model="phi4", probe=True)
     with pytest.raises(ConfigurationError, match="Name one with model="):
         ModelCard.server(models.address)
