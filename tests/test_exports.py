@@ -27,6 +27,8 @@ EXPORTS = {
     "Objective",
     "Policy",
     "Rule",
+    # limits
+    "Budget",
     # decisions
     "Candidate",
     "Decision",
@@ -56,8 +58,10 @@ EXPORTS = {
     "BackendError",
     "BackendTimeoutError",
     "BadRequestError",
+    "BudgetExceededError",
     "ConfigurationError",
     "ContextWindowExceededError",
+    "CoolingDownError",
     "InvalidExamplesError",
     "InvalidTaskError",
     "LocalModelError",
@@ -67,6 +71,7 @@ EXPORTS = {
     "ModelFileError",
     "ModelRouterError",
     "NoEligibleModelError",
+    "NotAdmittedError",
     "QueueFullError",
     "RateLimitError",
     "ScorerFileError",

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import BackendError as BackendError
     from modelrouter.exceptions import BackendTimeoutError as BackendTimeoutError
     from modelrouter.exceptions import BadRequestError as BadRequestError
+    from modelrouter.exceptions import BudgetExceededError as BudgetExceededError
     from modelrouter.exceptions import ConfigurationError as ConfigurationError
     from modelrouter.exceptions import ContextWindowExceededError as ContextWindowExceededError
+    from modelrouter.exceptions import CoolingDownError as CoolingDownError
     from modelrouter.exceptions import InvalidExamplesError as InvalidExamplesError
     from modelrouter.exceptions import InvalidTaskError as InvalidTaskError
     from modelrouter.exceptions import LocalModelError as LocalModelError
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import ModelFileError as ModelFileError
     from modelrouter.exceptions import ModelRouterError as ModelRouterError
     from modelrouter.exceptions import NoEligibleModelError as NoEligibleModelError
+    from modelrouter.exceptions import NotAdmittedError as NotAdmittedError
     from modelrouter.exceptions import QueueFullError as QueueFullError
     from modelrouter.exceptions import RateLimitError as RateLimitError
     from modelrouter.exceptions import ScorerFileError as ScorerFileError
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import StreamInterruptedError as StreamInterruptedError
     from modelrouter.exceptions import UnknownModelError as UnknownModelError
     from modelrouter.exceptions import UnsupportedModalityError as UnsupportedModalityError
+    from modelrouter.guards import Budget as Budget
     from modelrouter.ledger import Ledger as Ledger
     from modelrouter.policies import Objective as Objective
     from modelrouter.policies import Policy as Policy
@@ -77,8 +81,10 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "BackendError",
         "BackendTimeoutError",
         "BadRequestError",
+        "BudgetExceededError",
         "ConfigurationError",
         "ContextWindowExceededError",
+        "CoolingDownError",
         "InvalidExamplesError",
         "InvalidTaskError",
         "LocalModelError",
@@ -88,6 +94,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "ModelFileError",
         "ModelRouterError",
         "NoEligibleModelError",
+        "NotAdmittedError",
         "QueueFullError",
         "RateLimitError",
         "ScorerFileError",
@@ -97,6 +104,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "UnknownModelError",
         "UnsupportedModalityError",
     ),
+    "guards": ("Budget",),
     "ledger": ("Ledger",),
     "policies": ("Objective", "Policy", "Rule"),
     "response": ("Chunk", "Completion", "Confidence", "EmbeddingResponse", "Usage"),

@@ -11,6 +11,9 @@
     ├── NoEligibleModelError             no candidate may do the task; says why for each
     │   ├── ContextWindowExceededError   the prompt is longer than every window
     │   └── UnsupportedModalityError     an image, and no model here that sees
+    ├── NotAdmittedError                 models may do the task, but none may be asked just now
+    │   ├── BudgetExceededError          a budget is used up, or would be passed
+    │   └── CoolingDownError             every model cools down after failures; says for how long
     ├── BackendError                     a model was asked and could not answer
     │   ├── AuthenticationError          the provider refused the key
     │   ├── BadRequestError              the provider refused the request; repeating is no use
@@ -37,7 +40,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from modelrouter.decision import Decision
+    from modelrouter.decision import Decision, Reason
     from modelrouter.trace import Trace
 
 __all__ = [
@@ -47,8 +50,10 @@ __all__ = [
     "BackendError",
     "BackendTimeoutError",
     "BadRequestError",
+    "BudgetExceededError",
     "ConfigurationError",
     "ContextWindowExceededError",
+    "CoolingDownError",
     "InvalidExamplesError",
     "InvalidTaskError",
     "LocalModelError",
@@ -58,6 +63,7 @@ __all__ = [
     "ModelFileError",
     "ModelRouterError",
     "NoEligibleModelError",
+    "NotAdmittedError",
     "QueueFullError",
     "RateLimitError",
     "ScorerFileError",
@@ -172,6 +178,38 @@ class ContextWindowExceededError(NoEligibleModelError):
 
 class UnsupportedModalityError(NoEligibleModelError):
     """The task holds an image, and no model that may be used sees."""
+
+
+class NotAdmittedError(ModelRouterError):
+    """Models may do the task, but budgets, cooldowns or rate limits let none be asked now.
+
+    Attributes:
+        refusals: the models in the order tried, each with why it was not asked.
+        retry_in_s: seconds after which the same call may go through; ``None`` if waiting is of no
+            use.
+        trace: every attempt of the call, set when the error leaves the Router.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        refusals: Sequence[tuple[str, Reason]] = (),
+        retry_in_s: float | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.refusals = tuple(refusals)
+        self.retry_in_s = retry_in_s
+        self.trace: Trace | None = None
+
+
+class BudgetExceededError(NotAdmittedError):
+    """A budget is used up, or the call at its worst would pass it; nothing was asked."""
+
+
+class CoolingDownError(NotAdmittedError):
+    """Every model that may do the task cools down after failures."""
 
 
 class BackendError(ModelRouterError):

@@ -1,5 +1,34 @@
 """Guards: what must agree before a model is asked, and hears afterwards what came of it."""
 
-from modelrouter.guards.base import Admission, Admitted, Guard, Intent, Refusal, Settlement
+from modelrouter.guards.base import (
+    Admission,
+    Admitted,
+    Guard,
+    Intent,
+    OneCall,
+    Refusal,
+    Settlement,
+)
+from modelrouter.guards.budgets import Budget, Budgets, Standing
+from modelrouter.guards.sqlite_store import SqliteStore
+from modelrouter.guards.store import Account, Claim, Hold, MemoryStore, Short, Store
 
-__all__ = ["Admission", "Admitted", "Guard", "Intent", "Refusal", "Settlement"]
+__all__ = [
+    "Account",
+    "Admission",
+    "Admitted",
+    "Budget",
+    "Budgets",
+    "Claim",
+    "Guard",
+    "Hold",
+    "Intent",
+    "MemoryStore",
+    "OneCall",
+    "Refusal",
+    "Settlement",
+    "Short",
+    "SqliteStore",
+    "Standing",
+    "Store",
+]

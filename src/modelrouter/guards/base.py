@@ -8,7 +8,8 @@ that agreed before it hear ``settle`` with ``asked=False``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -17,7 +18,22 @@ from modelrouter.decision import Reason
 from modelrouter.exceptions import BackendError
 from modelrouter.response import Usage
 
-__all__ = ["Admission", "Admitted", "Guard", "Intent", "Refusal", "Settlement"]
+__all__ = ["Admission", "Admitted", "Guard", "Intent", "OneCall", "Refusal", "Settlement"]
+
+
+class OneCall:
+    """What the attempts of one call share: its retries, fallbacks, hedges and escalations.
+
+    Attributes:
+        kept: what guards keep for the whole call, under keys of their own.
+        lock: to be held while that is changed.
+    """
+
+    __slots__ = ("__weakref__", "kept", "lock")
+
+    def __init__(self) -> None:
+        self.kept: dict[Hashable, Any] = {}
+        self.lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,7 @@ class Intent:
         output_tokens: the most tokens that all answers together may have.
         worst_cost_usd: what these cost at most; ``None`` where the price is unknown.
         tags: whom and what the call is for (``{"user": "ann", "team": "legal"}``).
+        call: the same object in all attempts of one call.
     """
 
     card: ModelCard
@@ -37,6 +54,7 @@ class Intent:
     output_tokens: int
     worst_cost_usd: float | None
     tags: Mapping[str, str] = field(default_factory=dict)
+    call: OneCall = field(default_factory=OneCall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +71,8 @@ class Refusal:
     Attributes:
         reason: why, and what would change it.
         retry_in_s: seconds after which it may agree; ``None`` if waiting is of no use.
-        final: whether no other hosted model may be asked either (a budget that is to raise).
+        final: whether no other model may be asked either, once waiting is over or of no use (a
+            budget that is to raise).
     """
 
     reason: Reason
