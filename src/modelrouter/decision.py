@@ -101,6 +101,7 @@ class Candidate(NamedTuple):
         return {
             "model": self.model,
             "location": self.card.location,
+            "families": sorted(self.card.families),
             "feasible": self.feasible,
             "p_quality": self.p_quality,
             "cost_usd": self.cost_usd,
@@ -289,6 +290,7 @@ class Decision:
                 "pii": list(s.pii),
                 "characters": s.characters,
                 "user_turns": s.user_turns,
+                "system_tokens": s.system_tokens,
             },
             "candidates": [c.model_dump() for c in self.candidates],
         }

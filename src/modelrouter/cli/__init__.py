@@ -1,4 +1,4 @@
-"""The command line: route, ask, models, demo, fit, eval.
+"""The command line: route, ask, models, demo, fit, eval, ledger, replay.
 
 Exit codes: 0 done; 1 a model was asked and failed; 2 the input makes no sense; 3 no model may do
 the task. Tables go to standard output, progress to standard error; ``--json`` gives one JSON
@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 import modelrouter
-from modelrouter.cli import demo, learning, models, routing
+from modelrouter.cli import demo, learning, ledger, models, routing
 from modelrouter.cli.base import EXIT_BAD_INPUT, EXIT_MODEL_FAILED, EXIT_NO_MODEL, err, out
 from modelrouter.exceptions import (
     ConfigurationError,
@@ -31,6 +31,8 @@ app = typer.Typer(
 for command in (routing.route, routing.ask, models.models, demo.demo, learning.fit):
     app.command()(command)
 app.command(name="eval")(learning.evaluation)
+app.command()(ledger.replay)
+app.add_typer(ledger.ledger, name="ledger")
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from modelrouter.exceptions import ConfigurationError
+from modelrouter.exceptions import ConfigurationError, StorageError
+from modelrouter.ledger import Ledger
 from modelrouter.policies import Policy
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "PolicyOption",
     "TextArgument",
     "err",
+    "open_ledger",
     "out",
     "print_json",
     "progress",
@@ -66,6 +68,17 @@ def read_policy(value: str) -> Policy:
     except OSError as exc:
         raise ConfigurationError(f"Cannot read the policy {path}: {exc}.") from exc
     return Policy.from_toml(text) if path.suffix == ".toml" else Policy.from_json(text)
+
+
+def open_ledger(path: Path) -> Ledger:
+    """A ledger that is there; a misspelt path must not become an empty one."""
+    if not path.is_file():
+        raise StorageError(
+            f"There is no ledger {path}.",
+            path=path,
+            hint='Router(ledger="PATH") writes one; name it with --ledger PATH.',
+        )
+    return Ledger(path)
 
 
 def read_text(text: str | None) -> str:

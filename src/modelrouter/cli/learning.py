@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +12,10 @@ from rich.table import Table
 
 from modelrouter.catalog import Price
 from modelrouter.catalog.discovery import discover
-from modelrouter.cli.base import JsonOption, err, out, print_json, progress
+from modelrouter.cli.base import JsonOption, err, open_ledger, out, print_json, progress
 from modelrouter.evaluation import evaluate
 from modelrouter.exceptions import ConfigurationError
-from modelrouter.scoring.examples import read_jsonl
+from modelrouter.scoring.examples import Example, read_jsonl
 from modelrouter.scoring.learned import LearnedScorer
 
 __all__ = ["evaluation", "fit"]
@@ -32,7 +33,16 @@ RenameOption = Annotated[
 
 
 def fit(
-    data: DataArgument,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A JSONL file of labelled answers: task, model, score; or task, scores by model."
+        ),
+    ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option("--ledger", help="A ledger: its tasks with feedback, besides or instead."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write the scorer's weights.")
     ] = None,
@@ -40,10 +50,16 @@ def fit(
     as_json: JsonOption = False,
 ) -> None:
     """Learn how well each model does which tasks, and say how well that was learned."""
-    target = output or data.with_suffix(".scorer")
+    source = data or ledger
+    if source is None:
+        raise ConfigurationError(
+            "There is nothing to learn from.", hint="Name a JSONL file, or --ledger PATH."
+        )
+    target = output or source.with_suffix(".scorer")
     _writable(target)
     catalog = discover({}).catalog
-    examples = read_jsonl(data, rename=_renamed(rename), catalog=catalog)
+    examples = [] if data is None else read_jsonl(data, rename=_renamed(rename), catalog=catalog)
+    examples += [] if ledger is None else _labelled(ledger, _renamed(rename))
     scorer = LearnedScorer.fit(examples, progress=lambda steps: progress(steps, "Learning"))
     scorer.save(target)
     if as_json:
@@ -100,6 +116,18 @@ def evaluation(
         out.print(escape(str(report)), highlight=False, soft_wrap=True)
     if plot is not None:
         err.print(f"Drawn: {escape(str(report.plot(plot)))}", highlight=False)
+
+
+def _labelled(path: Path, rename: dict[str, str]) -> list[Example]:
+    with open_ledger(path) as ledger:
+        found = ledger.examples()
+    if found.without_text:
+        err.print(
+            f"{found.without_text:,} tasks with feedback are left out: their text was not kept. "
+            'Ledger(path, text="keep") keeps it.',
+            highlight=False,
+        )
+    return [replace(e, model=rename.get(e.model, e.model)) for e in found]
 
 
 def _fit_table(scorer: LearnedScorer) -> Table:

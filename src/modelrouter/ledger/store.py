@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from modelrouter._sqlite import open_database, translated
 from modelrouter.exceptions import ConfigurationError, StorageError
+from modelrouter.ledger.export import to_jsonl, to_parquet
 from modelrouter.ledger.recorder import Recorder, TextPolicy
+from modelrouter.ledger.replay import Replay, replay
 from modelrouter.ledger.rows import OUTCOMES, AskedModel, Row, unpack
 from modelrouter.ledger.schema import LEDGER
+from modelrouter.ledger.summary import Group, summarise
+from modelrouter.policies import PolicyLike
 from modelrouter.scoring.examples import Example
 from modelrouter.trace import Trace
 
@@ -186,6 +190,55 @@ class Ledger:
                 )
             )
         return found
+
+    def summary(self, by: str = "model", **which: Any) -> list[Group]:
+        """The calls in groups, the dearest first.
+
+        Args:
+            by: ``model``, ``kind``, ``day``, ``outcome``, ``policy``, ``location``,
+                ``conversation`` or ``tag:NAME``.
+            **which: as :meth:`rows` takes it: ``last``, ``since``, ``until``.
+
+        Raises:
+            ConfigurationError: ``by`` is none of these.
+            StorageError: the file is damaged or gone.
+        """
+        return summarise(self.rows(details=False, **which), by)
+
+    def replay(self, policy: PolicyLike, **which: Any) -> Replay:
+        """The calls decided again under another policy, from what is stored; no model is asked.
+
+        Args:
+            policy: a policy, a threshold, or a preset's name.
+            **which: as :meth:`rows` takes it: ``last``, ``since``, ``until``.
+
+        Raises:
+            ConfigurationError: no such policy.
+            StorageError: the file is damaged or gone.
+        """
+        return replay(self.rows(**which), policy)
+
+    def export(self, path: str | Path, **which: Any) -> int:
+        """Write the calls into a file, Parquet if its name ends so, else JSON lines; how many.
+
+        Args:
+            path: of the file to write.
+            **which: as :meth:`rows` takes it: ``last``, ``since``, ``until``.
+
+        Raises:
+            MissingDependencyError: Parquet is asked for and pyarrow is not installed.
+            StorageError: the ledger is damaged or gone, or the file cannot be written.
+        """
+        place = Path(path)
+        try:
+            if place.suffix == ".parquet":
+                return to_parquet(self.rows(**which), place)
+            with place.open("w", encoding="utf-8") as file:
+                return to_jsonl(self.rows(**which), file)
+        except OSError as exc:
+            raise StorageError(
+                f"{place} cannot be written: {exc.strerror or exc}.", path=place
+            ) from exc
 
     @property
     def not_written(self) -> int:

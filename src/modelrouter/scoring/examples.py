@@ -9,13 +9,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from modelrouter.catalog.catalog import Catalog
 from modelrouter.exceptions import InvalidExamplesError, InvalidTaskError, UnknownModelError
 from modelrouter.task import Task
 
-__all__ = ["Example", "check_learnable", "data_hash", "parse_rows", "read_jsonl", "task_key"]
+__all__ = [
+    "Example",
+    "ExampleSource",
+    "check_learnable",
+    "data_hash",
+    "parse_rows",
+    "read_jsonl",
+    "task_key",
+]
 
 _SHAPES: Final = (
     '{"task": "...", "model": "...", "score": 1} for one model, or '
@@ -64,6 +72,14 @@ class Example:
             InvalidTaskError: the task is malformed.
         """
         return cls(Task.of(task), model, score, **more)
+
+
+class ExampleSource(Protocol):
+    """What keeps labelled answers: a ledger with feedback."""
+
+    def examples(self) -> Sequence[Example]:
+        """The labelled answers there are."""
+        ...
 
 
 def read_jsonl(

@@ -41,7 +41,7 @@ from modelrouter.signals.complexity import HARD_WORDS
 from modelrouter.task import Kind, Task, TaskLike
 
 if TYPE_CHECKING:
-    from modelrouter.scoring.examples import Example
+    from modelrouter.scoring.examples import Example, ExampleSource
     from modelrouter.scoring.thresholds import Threshold
 
 __all__ = [
@@ -110,9 +110,12 @@ class LearnedScorer:
         dump(self.weights, path)
 
     @classmethod
-    def fit(cls, examples: Sequence[Example], *, progress: Any = None) -> LearnedScorer:
+    def fit(
+        cls, examples: Sequence[Example] | ExampleSource, *, progress: Any = None
+    ) -> LearnedScorer:
         """Learn the models of labelled answers, on top of the shipped weights.
 
+        A :class:`~modelrouter.Ledger` may be given: its rows with feedback and text are taken.
         ``progress`` wraps the iterable of steps, as ``tqdm`` and rich's ``track`` do.
 
         Raises:
@@ -120,7 +123,8 @@ class LearnedScorer:
         """
         from modelrouter.scoring.fitting import fit
 
-        return cls(fit(cls().weights, examples, progress=progress))
+        rows = examples if isinstance(examples, Sequence) else examples.examples()
+        return cls(fit(cls().weights, rows, progress=progress))
 
     def add_model(self, model: ModelCard | str, examples: Sequence[Example]) -> Ability:
         """Learn one more model from some labelled answers; 30 are enough, 10 the least.
