@@ -10,6 +10,7 @@ from modelrouter.guards.base import (
     Settlement,
 )
 from modelrouter.guards.budgets import Budget, Budgets, Standing
+from modelrouter.guards.chain import Guards, Passed, refused
 from modelrouter.guards.sqlite_store import SqliteStore
 from modelrouter.guards.store import Account, Claim, Hold, MemoryStore, Short, Store
 
@@ -21,14 +22,17 @@ __all__ = [
     "Budgets",
     "Claim",
     "Guard",
+    "Guards",
     "Hold",
     "Intent",
     "MemoryStore",
     "OneCall",
+    "Passed",
     "Refusal",
     "Settlement",
     "Short",
     "SqliteStore",
     "Standing",
     "Store",
+    "refused",
 ]
