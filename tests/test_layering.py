@@ -33,6 +33,7 @@ ORDER = (
     "dispatch",
     "drivers",
     "ledger",
+    "cache",
     "evaluation",
     "plugins",
     "router",

@@ -147,7 +147,8 @@ class Completion(_Routed):
 
     ``text``, ``decision``, ``cost_usd`` and ``trace`` are this package's; all else is OpenAI's.
     ``model`` is the name of the card that answered, ``provider_model`` what its provider calls
-    it. ``cost_usd`` is ``None`` where the price of the model is unknown.
+    it. ``cost_usd`` is ``None`` where the price of the model is unknown. ``cached`` says that the
+    reply came from the cache and no model was asked; ``usage`` is then the first answer's.
     """
 
     id: str = Field(default_factory=new_id)
@@ -159,6 +160,7 @@ class Completion(_Routed):
     system_fingerprint: str | None = None
     provider_model: str | None = None
     cost_usd: float | None = 0.0
+    cached: bool = False
     trace: TraceField = Trace()
 
     @field_serializer("trace")

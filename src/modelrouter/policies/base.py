@@ -60,6 +60,8 @@ class Policy(Configured):
         max_latency_s: the longest one call is expected to take.
         location: ``local`` keeps every task on this machine, whatever fails.
         rules: all that match apply; of ``use`` rules the first match counts.
+        cache_pii: whether answers to tasks with personal data may be cached.
+        cache_private: whether answers to tasks that must stay on this machine may be cached.
 
     Raises:
         ConfigurationError: an unknown field, or a value that it cannot take.
@@ -72,6 +74,8 @@ class Policy(Configured):
     max_latency_s: float | None = Field(default=None, gt=0)
     location: Literal["any", "local"] = "any"
     rules: Annotated[Sequence[Rule], AfterValidator(tuple)] = ()
+    cache_pii: bool = False
+    cache_private: bool = False
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Policy:
