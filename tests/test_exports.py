@@ -45,6 +45,7 @@ EXPORTS = {
     "Trace",
     "Usage",
     # what was done
+    "Cache",
     "Ledger",
     # settings
     "UNSET",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from modelrouter.cache import Cache as Cache
     from modelrouter.catalog import Catalog as Catalog
     from modelrouter.catalog import ModelCard as ModelCard
     from modelrouter.config import UNSET as UNSET
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from modelrouter.trace import Trace as Trace
 
 _HOMES: Final[dict[str, tuple[str, ...]]] = {
+    "cache": ("Cache",),
     "catalog": ("Catalog", "ModelCard"),
     "config": ("UNSET", "GenerationSettings", "RetryPolicy", "Timeout"),
     "decision": ("Candidate", "Decision", "Reason"),

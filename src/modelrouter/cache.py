@@ -172,7 +172,7 @@ class Cache:
         with self._writing as connection:
             connection.execute("DELETE FROM answers")
 
-    def __len__(self) -> int:
+    def count(self) -> int:
         """How many answers there are, old ones included."""
         self.flush()
         with self._reading as connection:

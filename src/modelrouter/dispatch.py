@@ -52,6 +52,7 @@ class Call:
     timeout: Timeout = field(default_factory=Timeout)
     tags: Mapping[str, str] = field(default_factory=dict)
     conversation: str | None = None
+    cache_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
@@ -21,6 +22,7 @@ from modelrouter.backends.base import (
     MeasuringBackend,
     Request,
 )
+from modelrouter.cache import Cache, CacheLike, Kept
 from modelrouter.catalog import Catalog, ModelCard, discover
 from modelrouter.catalog.card import Speed
 from modelrouter.config import UNSET, RetryPolicy, Timeout, Unset
@@ -47,7 +49,14 @@ from modelrouter.policies import Policy, PolicyLike
 from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage
 from modelrouter.scoring import LearnedScorer, Lineup, Prospect, Scorer, Situation, assess
 from modelrouter.signals import Signals, Tokenizer, read
-from modelrouter.streaming import AsyncCompletionStream, CompletionStream, Opening, is_visible
+from modelrouter.streaming import (
+    AsyncCompletionStream,
+    CompletionStream,
+    Opening,
+    anothing,
+    is_visible,
+    nothing,
+)
 from modelrouter.task import Kind, Task, TaskLike
 from modelrouter.trace import TraceHook
 
@@ -77,6 +86,7 @@ class _Parts:
         timeout: Timeout | float | Unset | None = UNSET,
         hooks: Sequence[TraceHook] = (),
         ledger: LedgerLike | None = None,
+        cache: CacheLike = None,
     ) -> None:
         found = discover(os.environ, models=models or (), catalog=catalog)
         self.catalog, self.unavailable = found.catalog, found.unavailable
@@ -87,6 +97,8 @@ class _Parts:
         self.timeout = Timeout() if isinstance(timeout, Unset) else Timeout.of(timeout)
         self.ledger = None if ledger is None else Ledger.of(ledger)
         self._owns_ledger = self.ledger is not ledger
+        self.cache = Cache.of(cache, beside=self.ledger.path if self.ledger else None)
+        self._owns_cache = self.cache is not cache
         self.hooks = (*hooks, *filter(None, (self.ledger,)))
         self._backends: dict[str, Backend] = dict(backends or {})
         self._own: list[Backend] = []
@@ -230,6 +242,9 @@ class _Parts:
             timeout=timeout,
             tags=checked_tags(options.get("tags")),
             conversation=checked_conversation(options.get("conversation")),
+            cache_key=None
+            if self.cache is None
+            else self.cache.key(built, settings, in_force, decision),
         )
 
     def _account(self, call: Call) -> Account:
@@ -318,16 +333,47 @@ class _Parts:
             )
         return backend
 
-    def _reply(self, result: Result[Completion], account: Account) -> Completion:
+    def _kept(self, call: Call) -> Kept | None:
+        if self.cache is None or call.cache_key is None:
+            return None
+        return self.cache.get(call.cache_key)
+
+    def _keeper(self, call: Call) -> Callable[[Completion, Sequence[Chunk]], object] | None:
+        if self.cache is None or call.cache_key is None:
+            return None
+        return partial(self.cache.put, call.cache_key)
+
+    def _repeat(self, call: Call, kept: Kept, account: Account) -> Completion:
+        trace = account.ended((), "answered", answer=kept.completion.choices, cached=True)
+        return kept.completion.model_copy(update={"decision": call.decision, "trace": trace})
+
+    def _replayed(self, call: Call, kept: Kept, account: Account) -> Opening:
+        account.first_token()
+        known = (c for c in self.catalog if c.name == kept.completion.model)
+        return Opening(
+            held=kept.chunks,
+            decision=call.decision,
+            card=next(known, call.decision.card),
+            attempts=(),
+            started=time.perf_counter(),
+            price=lambda card, usage: 0.0,
+            account=account,
+        )
+
+    def _reply(self, call: Call, result: Result[Completion], account: Account) -> Completion:
         reply = result.value
         cost = settled_cost_usd(result.card, reply.usage)
         attempts = with_cost(result.attempts, cost, reply.usage)
         trace = account.ended(attempts, "answered", answer=reply.choices)
+        if (keep := self._keeper(call)) is not None:
+            keep(reply, ())
         return reply.model_copy(
             update={"cost_usd": cost, "decision": result.decision, "trace": trace}
         )
 
-    def _opening(self, result: Result[Any], held: Sequence[Chunk], account: Account) -> Opening:
+    def _opening(
+        self, call: Call, result: Result[Any], held: Sequence[Chunk], account: Account
+    ) -> Opening:
         account.first_token()
         return Opening(
             held=held,
@@ -337,27 +383,36 @@ class _Parts:
             started=time.perf_counter() - result.attempts[-1].duration_s,
             price=settled_cost_usd,
             account=account,
+            keep=self._keeper(call),
         )
 
     def _complete(self, call: Call) -> Completion:
         with self._account(call) as account:
-            return self._reply(drive(call, self._perform), account)
+            if (kept := self._kept(call)) is not None:
+                return self._repeat(call, kept, account)
+            return self._reply(call, drive(call, self._perform), account)
 
     def _stream(self, call: Call) -> CompletionStream:
         with self._account(call) as account:
+            if (kept := self._kept(call)) is not None:
+                return CompletionStream(self._replayed(call, kept, account), nothing())
             result = drive(call, self._begin)
         held, source = result.value
-        return CompletionStream(self._opening(result, held, account), source)
+        return CompletionStream(self._opening(call, result, held, account), source)
 
     async def _acomplete(self, call: Call) -> Completion:
         with self._account(call) as account:
-            return self._reply(await adrive(call, self._aperform), account)
+            if (kept := self._kept(call)) is not None:
+                return self._repeat(call, kept, account)
+            return self._reply(call, await adrive(call, self._aperform), account)
 
     async def _astream(self, call: Call) -> AsyncCompletionStream:
         with self._account(call) as account:
+            if (kept := self._kept(call)) is not None:
+                return AsyncCompletionStream(self._replayed(call, kept, account), anothing())
             result = await adrive(call, self._abegin)
         held, source = result.value
-        return AsyncCompletionStream(self._opening(result, held, account), source)
+        return AsyncCompletionStream(self._opening(call, result, held, account), source)
 
     def _perform(self, request: Request) -> Completion:
         return self.backend(request.card.backend).complete(request)
@@ -412,17 +467,19 @@ class _Parts:
         self._closed = True
         for backend in self._own:
             backend.close()
-        self._close_ledger()
+        self._close_files()
 
     async def _aclose(self) -> None:
         self._closed = True
         for backend in self._own:
             await backend.aclose()
-        self._close_ledger()
+        self._close_files()
 
-    def _close_ledger(self) -> None:
+    def _close_files(self) -> None:
         if self._owns_ledger and self.ledger is not None:
             self.ledger.close()
+        if self._owns_cache and self.cache is not None:
+            self.cache.close()
 
 
 class Router(_Parts):
@@ -441,6 +498,8 @@ class Router(_Parts):
         timeout: seconds for a whole call, or a :class:`Timeout`.
         hooks: called with the :class:`Trace` of every call when it ends.
         ledger: a :class:`Ledger`, or the path of its file: keeps every call.
+        cache: a :class:`Cache`, the path of its file, or ``True`` for one beside the ledger: whole
+            answers are given again to the same task.
 
     Raises:
         ConfigurationError: an argument makes no sense.

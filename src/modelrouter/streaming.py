@@ -33,7 +33,8 @@ class Opening:
     """A stream whose model has begun to answer.
 
     ``held`` are the chunks up to the first visible one, read already so that a failure before it
-    could still fall back.
+    could still fall back. Without attempts the chunks are from the cache. ``keep`` is given a whole
+    answer and its chunks.
     """
 
     held: Sequence[Chunk]
@@ -43,6 +44,7 @@ class Opening:
     started: float
     price: Callable[[ModelCard, Usage], float | None]
     account: Account
+    keep: Callable[[Completion, Sequence[Chunk]], object] | None = None
 
 
 class _Record:
@@ -82,6 +84,7 @@ class _Record:
             choices=assemble_choices(self._chunks),
             usage=last.usage,
             cost_usd=last.cost_usd,
+            cached=self.trace.cached,
             decision=self.decision,
             trace=self.trace,
         )
@@ -92,6 +95,8 @@ class _Record:
             chunk = chunk.model_copy(update={"cost_usd": cost, "decision": self.decision})
             self._chunks.append(chunk)
             self._end("answered", cost_usd=cost, usage=chunk.usage)
+            if self._opening.keep is not None and self.completion is not None:
+                self._opening.keep(self.completion, self._chunks)
         else:
             self._chunks.append(chunk)
         return chunk
@@ -122,6 +127,10 @@ class _Record:
         if self._ended:
             return
         self._ended = True
+        answer = assemble_choices(self._chunks)
+        if not self._opening.attempts:
+            self.trace = self._opening.account.ended((), outcome, answer=answer, cached=True)
+            return
         *before, last = self._opening.attempts
         attempt = replace(
             last,
@@ -132,7 +141,7 @@ class _Record:
             duration_s=time.perf_counter() - self._opening.started,
         )
         self.trace = self._opening.account.ended(
-            (*before, attempt), outcome, error=error, answer=assemble_choices(self._chunks)
+            (*before, attempt), outcome, error=error, answer=answer
         )
 
 
@@ -224,6 +233,17 @@ class AsyncCompletionStream(_Record, AsyncIterator[Chunk]):
         self._end("cancelled", cost_usd=None)
 
     close = aclose
+
+
+def nothing() -> Generator[Chunk, None, None]:
+    """A stream that has nothing more to say than what is held."""
+    yield from ()
+
+
+async def anothing() -> AsyncGenerator[Chunk, None]:
+    """As :func:`nothing`, awaited."""
+    for chunk in nothing():
+        yield chunk
 
 
 def is_visible(chunk: Chunk) -> bool:
