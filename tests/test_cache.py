@@ -26,7 +26,7 @@ from modelrouter.testing import FunctionBackend, example_card
 TASK = "Prove that the square root of 2 is irrational."
 PRIVATE = "Write to ann.smith@example.org about the weather."
 HOSTED = example_card("acme/large", general_strength=0.95)
-LOCAL = example_card("acme/local", location="local", price=None, general_strength=0.6)
+LOCAL = example_card("acme/local", location="local", price=None, general_strength=0.75)
 
 
 @pytest.fixture
