@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from modelrouter.catalog.card import Location, ModelCard
 from modelrouter.exceptions import (
@@ -204,6 +204,11 @@ class Decision:
         return self.situation.signals
 
     @property
+    def best(self) -> Candidate | None:
+        """The best candidate, ``None`` where none may do the task."""
+        return self._best
+
+    @property
     def chosen(self) -> Candidate:
         """The best candidate.
 
@@ -245,6 +250,25 @@ class Decision:
             ),
             None,
         )
+
+    def with_last(self, why: Callable[[ModelCard], Reason | None]) -> Decision:
+        """The same decision, with the models of which there is something to say behind the others.
+
+        They stay feasible, in their order, with what is said before their own reasons.
+        """
+        first: list[Candidate] = []
+        last: list[Candidate] = []
+        for candidate in self.feasible:
+            reason = why(candidate.card)
+            if reason is None:
+                first.append(candidate)
+            else:
+                last.append(candidate._replace(reasons=(reason, *candidate.reasons)))
+        if not last:
+            return self
+        ordered = [_standing_at(place, c) for place, c in enumerate((*first, *last))]
+        out = tuple(c for c in self.candidates if not c.feasible)
+        return Decision.of((*ordered, *out), policy=self.policy, situation=self.situation)
 
     def what_if(self, policy: Decider) -> Decision:
         """The same task, cards and predictions under another policy."""
@@ -318,6 +342,18 @@ class Decision:
             kind = ContextWindowExceededError
             what = f"The task needs {_tokens(s)} context tokens, more than any model here has"
         return kind(f"{what}:{lines}", decision=self, hint=hint)
+
+
+_CHOSEN_NOW: Final = Reason("chosen", "highest utility among those that may do it now")
+_FALLBACK: Final = Reason("fallback", "asked if those before it fail")
+
+
+def _standing_at(place: int, candidate: Candidate) -> Candidate:
+    """The candidate, with what its reasons say of its place put right."""
+    wrong, right = ("fallback", _CHOSEN_NOW) if place == 0 else ("chosen", _FALLBACK)
+    return candidate._replace(
+        reasons=tuple(right if r.code == wrong else r for r in candidate.reasons)
+    )
 
 
 def _decided(candidates: tuple[Candidate, ...], policy: str, situation: Situation) -> Decision:

@@ -6,10 +6,27 @@ import threading
 
 import pytest
 
-from modelrouter import BudgetExceededError, CoolingDownError, NotAdmittedError
+from modelrouter import (
+    BudgetExceededError,
+    Catalog,
+    CoolingDownError,
+    NotAdmittedError,
+    Router,
+    ServerError,
+)
 from modelrouter.decision import Reason
-from modelrouter.guards import Admitted, Refusal, Settlement
-from modelrouter.guards.chain import Guards, Passed, refused
+from modelrouter.guards import (
+    Admitted,
+    BreakerPolicy,
+    Budget,
+    Guards,
+    Passed,
+    Refusal,
+    Settlement,
+    SqliteStore,
+    refused,
+)
+from modelrouter.testing import EchoBackend, example_card
 from tests.guards.intents import answered, intent
 
 
@@ -106,3 +123,48 @@ def test_the_error_of_a_refused_call_says_why_and_when():
     assert [model for model, _ in mixed.refusals] == ["a", "b"]
     final = Refusal(BROKE.reason, final=True)
     assert isinstance(refused([("a", COOLING), ("b", final)]), BudgetExceededError)
+
+
+def test_a_decision_puts_what_cools_down_behind_the_others_and_says_so():
+    cards = [example_card("acme/best", general_strength=0.95), example_card("acme/good")]
+    router = Router(catalog=Catalog(cards), backends={"test": EchoBackend()}, policy="best")
+    guards = Guards.of()
+    decision = router.route("Hello there, how are you today?")
+    assert decision.model == "acme/best"
+    assert guards.seen(decision) is decision
+    for _ in range(5):
+        passed = guards.admit(intent(card=cards[0]))
+        assert isinstance(passed, Passed)
+        guards.settle(passed, Settlement(error=ServerError("down", status=503)))
+    seen = guards.seen(decision)
+    assert [c.model for c in seen.feasible] == ["acme/good", "acme/best"]
+    assert [r.code for r in seen.feasible[0].reasons] == ["chosen"]
+    assert [r.code for r in seen.feasible[1].reasons] == ["cooling_down", "fallback"]
+    assert "failed 5 times in a row, last with ServerError (503)" in seen.explain()
+    assert [h.state for h in guards.health(cards)] == ["open", "closed"]
+
+
+def test_the_only_model_stays_though_it_cools_down():
+    card = example_card("acme/only")
+    router = Router(catalog=Catalog([card]), backends={"test": EchoBackend()})
+    guards = Guards.of(breakers=BreakerPolicy(failures=1))
+    passed = guards.admit(intent(card=card))
+    guards.settle(passed, Settlement(error=ServerError("down", status=503)))
+    seen = guards.seen(router.route("Hello there, how are you today?"))
+    assert seen.model == "acme/only"
+    assert [r.code for r in seen.chosen.reasons] == ["cooling_down", "chosen"]
+
+
+def test_guards_are_made_of_what_a_router_is_given(tmp_path):
+    store = SqliteStore(tmp_path / "b.db")
+    guards = Guards.of(budgets=[Budget(usd=0.01)], store=store, guards=[late := Recorder()])
+    assert isinstance(guards.admit(intent(0.02)), Refusal)
+    assert late.heard == []
+    assert isinstance(guards.admit(intent(0.01)), Passed)
+    assert guards.standings()[0].reserved_usd == 0.01
+    off = Guards.of(breakers=False)
+    for _ in range(9):
+        passed = off.admit(intent())
+        assert isinstance(passed, Passed)
+        off.settle(passed, Settlement(error=ServerError("down", status=503)))
+    store.close()

@@ -9,6 +9,8 @@ from modelrouter.guards.base import (
     Refusal,
     Settlement,
 )
+from modelrouter.guards.breaker import BreakerPolicy
+from modelrouter.guards.breakers import Breakers, Health
 from modelrouter.guards.budgets import Budget, Budgets, Standing
 from modelrouter.guards.chain import Guards, Passed, refused
 from modelrouter.guards.sqlite_store import SqliteStore
@@ -18,11 +20,14 @@ __all__ = [
     "Account",
     "Admission",
     "Admitted",
+    "BreakerPolicy",
+    "Breakers",
     "Budget",
     "Budgets",
     "Claim",
     "Guard",
     "Guards",
+    "Health",
     "Hold",
     "Intent",
     "MemoryStore",

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from modelrouter.catalog.card import ModelCard
+from modelrouter.decision import Decision
 from modelrouter.exceptions import BudgetExceededError, CoolingDownError, NotAdmittedError
 from modelrouter.guards.base import Guard, Intent, Refusal, Settlement
+from modelrouter.guards.breaker import BreakerPolicy
+from modelrouter.guards.breakers import Breakers, Health
+from modelrouter.guards.budgets import Budget, Budgets, Standing
+from modelrouter.guards.store import Store
 
 __all__ = ["Guards", "Passed", "refused"]
 
@@ -36,6 +42,35 @@ class Guards:
 
     def __init__(self, guards: Sequence[Guard] = ()) -> None:
         self.chain = tuple(guards)
+        self._breakers = next((g for g in self.chain if isinstance(g, Breakers)), None)
+        self._budgets = tuple(g for g in self.chain if isinstance(g, Budgets))
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        budgets: Sequence[Budget] = (),
+        breakers: BreakerPolicy | bool = True,
+        store: Store | None = None,
+        guards: Sequence[Guard] = (),
+    ) -> Guards:
+        """A router's guards.
+
+        Args:
+            budgets: what calls may cost; none unless given.
+            breakers: whether, or when, deployments that fail are left alone.
+            store: of the budgets' accounts; a file of this user unless given.
+            guards: further ones, asked last.
+
+        Raises:
+            ConfigurationError: budgets that cannot be told apart, or are none.
+            StorageError: the file of the accounts cannot be used.
+        """
+        policy = breakers if isinstance(breakers, BreakerPolicy) else BreakerPolicy()
+        chain: list[Guard] = [Breakers(None if breakers is False else policy)]
+        if budgets:
+            chain.append(Budgets(budgets, store))
+        return cls((*chain, *guards))
 
     def admit(self, intent: Intent) -> Passed | Refusal:
         """Ask every guard; if one refuses, those before it hear that the model is not asked.
@@ -67,6 +102,39 @@ class Guards:
                 guard.settle(passed.intent, ticket, settlement)
             except Exception:  # the answer was paid for and must not be lost
                 logger.exception("A guard could not be settled; the call goes on.")
+
+    def seen(self, decision: Decision) -> Decision:
+        """The decision as the health of its models leaves it: what cools down goes last."""
+        if self._breakers is None or self._breakers.all_well or decision.best is None:
+            return decision
+        return decision.with_last(self._breakers.cooling)
+
+    def health(self, cards: Iterable[ModelCard]) -> tuple[Health, ...]:
+        """How these models' deployments do."""
+        if self._breakers is None:
+            return tuple(Health(card.name, card.api_base) for card in cards)
+        return self._breakers.health(cards)
+
+    def latency_s(
+        self, card: ModelCard, share: float, *, first_token: bool = False
+    ) -> float | None:
+        """Seconds within which that share of the model's last answers came; see Breakers."""
+        if self._breakers is None:
+            return None
+        return self._breakers.latency_s(card, share, first_token=first_token)
+
+    def standings(self, tags: Mapping[str, str] | None = None) -> tuple[Standing, ...]:
+        """How the budgets stand; those that concern a call with ``tags``, if given.
+
+        Raises:
+            StorageError: the accounts cannot be read.
+        """
+        return tuple(s for guard in self._budgets for s in guard.standings(tags))
+
+    def close(self) -> None:
+        """Close the budgets' file; safe to call twice."""
+        for guard in self._budgets:
+            guard.close()
 
 
 def refused(refusals: Sequence[tuple[str, Refusal]]) -> NotAdmittedError:
