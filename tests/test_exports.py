@@ -28,7 +28,9 @@ EXPORTS = {
     "Policy",
     "Rule",
     # limits
+    "BreakerPolicy",
     "Budget",
+    "RateLimit",
     # decisions
     "Candidate",
     "Decision",

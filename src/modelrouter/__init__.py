@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelrouter.catalog import ModelCard as ModelCard
     from modelrouter.config import UNSET as UNSET
     from modelrouter.config import GenerationSettings as GenerationSettings
+    from modelrouter.config import RateLimit as RateLimit
     from modelrouter.config import RetryPolicy as RetryPolicy
     from modelrouter.config import Timeout as Timeout
     from modelrouter.decision import Candidate as Candidate
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import StreamInterruptedError as StreamInterruptedError
     from modelrouter.exceptions import UnknownModelError as UnknownModelError
     from modelrouter.exceptions import UnsupportedModalityError as UnsupportedModalityError
+    from modelrouter.guards import BreakerPolicy as BreakerPolicy
     from modelrouter.guards import Budget as Budget
     from modelrouter.ledger import Ledger as Ledger
     from modelrouter.policies import Objective as Objective
@@ -74,7 +76,7 @@ if TYPE_CHECKING:
 _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "cache": ("Cache",),
     "catalog": ("Catalog", "ModelCard"),
-    "config": ("UNSET", "GenerationSettings", "RetryPolicy", "Timeout"),
+    "config": ("UNSET", "GenerationSettings", "RateLimit", "RetryPolicy", "Timeout"),
     "decision": ("Candidate", "Decision", "Reason"),
     "exceptions": (
         "APIConnectionError",
@@ -106,7 +108,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "UnknownModelError",
         "UnsupportedModalityError",
     ),
-    "guards": ("Budget",),
+    "guards": ("BreakerPolicy", "Budget"),
     "ledger": ("Ledger",),
     "policies": ("Objective", "Policy", "Rule"),
     "response": ("Chunk", "Completion", "Confidence", "EmbeddingResponse", "Usage"),

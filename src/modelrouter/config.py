@@ -10,7 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from modelrouter.exceptions import ConfigurationError
 
-__all__ = ["UNSET", "Configured", "GenerationSettings", "RetryPolicy", "Timeout", "Unset"]
+__all__ = [
+    "UNSET",
+    "Configured",
+    "GenerationSettings",
+    "RateLimit",
+    "RetryPolicy",
+    "Timeout",
+    "Unset",
+]
 
 
 class Unset(enum.Enum):
@@ -163,4 +171,22 @@ class RetryPolicy(Configured):
     def _ordered(self) -> RetryPolicy:
         if self.max_s < self.initial_s:
             raise ValueError(f"max_s={self.max_s} is below initial_s={self.initial_s}")
+        return self
+
+
+class RateLimit(Configured):
+    """What a provider lets one deployment be asked for in any 60 seconds.
+
+    Attributes:
+        rpm: requests; ``None`` for any number.
+        tpm: tokens, of prompts and answers together; ``None`` for any number.
+    """
+
+    rpm: int | None = Field(default=None, ge=1)
+    tpm: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> RateLimit:
+        if self.rpm is None and self.tpm is None:
+            raise ValueError("a rate limit needs rpm=... or tpm=...")
         return self

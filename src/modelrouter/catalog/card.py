@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from modelrouter.config import Configured
+from modelrouter.config import Configured, RateLimit
 from modelrouter.task import Kind
 
 __all__ = ["Axes", "Capability", "Family", "Location", "Modality", "ModelCard", "Price", "Speed"]
@@ -109,6 +109,7 @@ class ModelCard(Configured):
         api_base, api_key, api_key_env: where and with which key a hosted model is reached, or a
             server on this machine; such a server is sent no key but ``api_key_env``'s.
         server_model: what an OpenAI-compatible server on this machine calls the model.
+        rate_limit: requests and tokens a minute that its provider allows; ``None`` for any.
     """
 
     _shows_values: ClassVar[bool] = False
@@ -142,6 +143,7 @@ class ModelCard(Configured):
     api_key: SecretStr | None = None
     api_key_env: str | None = None
     server_model: str | None = Field(default=None, min_length=1)
+    rate_limit: RateLimit | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelCard:

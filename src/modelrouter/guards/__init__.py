@@ -13,6 +13,7 @@ from modelrouter.guards.breaker import BreakerPolicy
 from modelrouter.guards.breakers import Breakers, Health
 from modelrouter.guards.budgets import Budget, Budgets, Standing
 from modelrouter.guards.chain import Guards, Passed, refused
+from modelrouter.guards.rates import Rates
 from modelrouter.guards.sqlite_store import SqliteStore
 from modelrouter.guards.store import Account, Claim, Hold, MemoryStore, Short, Store
 
@@ -33,6 +34,7 @@ __all__ = [
     "MemoryStore",
     "OneCall",
     "Passed",
+    "Rates",
     "Refusal",
     "Settlement",
     "Short",

@@ -71,6 +71,8 @@ class Refusal:
     Attributes:
         reason: why, and what would change it.
         retry_in_s: seconds after which it may agree; ``None`` if waiting is of no use.
+        look_again_s: seconds after which whoever waits should ask again, to keep a place in the
+            queue or because it may agree sooner; ``None`` for ``retry_in_s``.
         final: whether no other model may be asked either, once waiting is over or of no use (a
             budget that is to raise).
     """
@@ -78,6 +80,14 @@ class Refusal:
     reason: Reason
     retry_in_s: float | None = None
     final: bool = False
+    look_again_s: float | None = None
+
+    @property
+    def pause_s(self) -> float | None:
+        """Seconds to wait before asking again; ``None`` if waiting is of no use."""
+        if self.retry_in_s is None or self.look_again_s is None:
+            return self.retry_in_s
+        return min(self.retry_in_s, self.look_again_s)
 
 
 Admission: TypeAlias = Admitted | Refusal
@@ -105,6 +115,13 @@ class Settlement:
     cost_usd: float | None = None
     duration_s: float = 0.0
     first_token_s: float | None = None
+
+    @property
+    def tokens(self) -> int | None:
+        """All tokens that the provider counted; some report reasoning only in their total."""
+        if self.usage is None:
+            return None
+        return max(self.usage.total_tokens, self.usage.prompt_tokens + self.usage.completion_tokens)
 
 
 class Guard(Protocol):

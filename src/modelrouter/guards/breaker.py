@@ -10,8 +10,8 @@ What an error means follows from its class (:func:`meaning`):
 - A bad request, or an answer that was given up for another reason, proves that it answers.
 
 None of the libraries fits. pybreaker 1.4.1 (2025), purgatory 3.0.1, circuitbreaker 2.1.3 (2025) and
-aiobreaker 1.2.0 (2021) keep one fixed cooldown for all errors, know nothing of Retry-After and let any
-number of callers probe at once; their clocks are built in. And they wrap a function whose
+aiobreaker 1.2.0 (2021) keep one fixed cooldown for all errors, know nothing of Retry-After and let
+any number of callers probe at once; their clocks are built in. And they wrap a function whose
 exception decides, where here the end of a stream may tell minutes later.
 """
 

@@ -31,7 +31,6 @@ from modelrouter.exceptions import (
 )
 from modelrouter.guards.base import Admission, Admitted, Intent, Refusal, Settlement
 from modelrouter.guards.store import Account, Claim, Hold, MemoryStore, Short, Store
-from modelrouter.response import Usage
 
 __all__ = ["Budget", "Budgets", "Period", "Standing"]
 
@@ -268,15 +267,10 @@ def used(intent: Intent, settlement: Settlement) -> tuple[int, int]:
     free = settlement.cost_usd is None and settlement.usage is None and _charges_nothing(settlement)
     worst, cost = _worst_pico_usd(intent), settlement.cost_usd
     spent = 0 if free else worst if cost is None else pico_usd(cost)
-    if settlement.usage is not None:
-        return spent, counted_tokens(settlement.usage)
+    if settlement.tokens is not None:
+        return spent, settlement.tokens
     nothing = free or (cost == 0.0 and _charges_nothing(settlement))
     return spent, 0 if nothing else intent.prompt_tokens + intent.output_tokens
-
-
-def counted_tokens(usage: Usage) -> int:
-    """All tokens that a provider reports: some count reasoning only in their total."""
-    return max(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens)
 
 
 def _charges_nothing(settlement: Settlement) -> bool:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from modelrouter.catalog.card import ModelCard
+from modelrouter.config import RateLimit
 from modelrouter.decision import Decision
 from modelrouter.exceptions import BudgetExceededError, CoolingDownError, NotAdmittedError
 from modelrouter.guards.base import Guard, Intent, Refusal, Settlement
 from modelrouter.guards.breaker import BreakerPolicy
 from modelrouter.guards.breakers import Breakers, Health
 from modelrouter.guards.budgets import Budget, Budgets, Standing
+from modelrouter.guards.rates import Rates
 from modelrouter.guards.store import Store
 
 __all__ = ["Guards", "Passed", "refused"]
@@ -50,6 +52,7 @@ class Guards:
         cls,
         *,
         budgets: Sequence[Budget] = (),
+        limits: RateLimit | Mapping[str, RateLimit] | None = None,
         breakers: BreakerPolicy | bool = True,
         store: Store | None = None,
         guards: Sequence[Guard] = (),
@@ -58,16 +61,19 @@ class Guards:
 
         Args:
             budgets: what calls may cost; none unless given.
+            limits: of requests and tokens a minute, for each hosted deployment or by model
+                name; cards may have limits of their own.
             breakers: whether, or when, deployments that fail are left alone.
             store: of the budgets' accounts; a file of this user unless given.
             guards: further ones, asked last.
 
         Raises:
-            ConfigurationError: budgets that cannot be told apart, or are none.
+            ConfigurationError: budgets that cannot be told apart; what is no budget or limit.
             StorageError: the file of the accounts cannot be used.
         """
         policy = breakers if isinstance(breakers, BreakerPolicy) else BreakerPolicy()
         chain: list[Guard] = [Breakers(None if breakers is False else policy)]
+        chain.append(Rates(limits))
         if budgets:
             chain.append(Budgets(budgets, store))
         return cls((*chain, *guards))
