@@ -109,12 +109,21 @@ class Usage(_Response):
     @property
     def cached_tokens(self) -> int:
         """Prompt tokens that the provider read from its cache."""
-        details = (self.model_extra or {}).get("prompt_tokens_details")
-        value = (
-            details.get("cached_tokens")
-            if isinstance(details, dict)
-            else getattr(details, "cached_tokens", None)
-        )
+        return self._detail("prompt_tokens_details", "cached_tokens")
+
+    @property
+    def cache_write_tokens(self) -> int:
+        """Prompt tokens that the provider wrote to its cache and charges for that."""
+        return self._detail("prompt_tokens_details", "cache_creation_tokens")
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Output tokens that the model thought with; part of ``completion_tokens``."""
+        return self._detail("completion_tokens_details", "reasoning_tokens")
+
+    def _detail(self, group: str, name: str) -> int:
+        details = (self.model_extra or {}).get(group)
+        value = details.get(name) if isinstance(details, dict) else getattr(details, name, None)
         return int(value or 0)
 
 

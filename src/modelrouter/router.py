@@ -850,7 +850,12 @@ def settled_cost_usd(card: ModelCard, usage: Usage) -> float | None:
         return 0.0
     if card.price is None:
         return None
-    return card.price.cost_usd(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+    return card.price.cost_usd(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+    )
 
 
 def _task(task: TaskLike | None, messages: Sequence[Any] | None) -> TaskLike:

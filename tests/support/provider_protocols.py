@@ -22,12 +22,13 @@ __all__ = ["ANTHROPIC", "GEMINI", "OPENAI", "PROTOCOLS", "Answer", "ProviderProt
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says; ``prompt`` counts ``cached``, ``output`` counts ``reasoning``."""
+    """What the model says; ``prompt`` counts ``cached`` and ``written``, ``output`` ``reasoning``."""
 
     text: str = ""
     call: tuple[str, dict[str, Any]] | None = None
     prompt: int = 20
     cached: int = 0
+    written: int = 0  # to the cache; only Anthropic tells
     output: int = 8
     reasoning: int = 0
     cut_short: bool = False  # by max_tokens
@@ -197,8 +198,8 @@ def _anthropic_wrong(x: Exchange) -> tuple[int, str] | None:
 
 def _anthropic_usage(said: Answer) -> dict[str, int]:
     return {
-        "input_tokens": said.prompt - said.cached,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": said.prompt - said.cached - said.written,
+        "cache_creation_input_tokens": said.written,
         "cache_read_input_tokens": said.cached,
         "output_tokens": said.output,
     }

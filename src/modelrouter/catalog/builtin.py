@@ -226,7 +226,12 @@ def _priced(name: str, entry: PriceEntry) -> dict[str, Any]:
             "input": entry.input,
             "output": entry.output,
             "cached_input": entry.cached_input,
+            "cache_write": entry.cache_write,
         }
+        if entry.long_prompt is not None:
+            fields["price"]["long_prompt_tokens"], fields["price"]["long_prompt"] = (
+                entry.long_prompt
+            )
     return fields
 
 

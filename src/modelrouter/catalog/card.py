@@ -32,18 +32,41 @@ class Axes(Configured):
 
 
 class Price(Configured):
-    """USD for each token. ``cached_input`` is the price of a prompt token read from a cache."""
+    """USD for each token.
+
+    Attributes:
+        cached_input: of a prompt token read from the provider's cache; ``input`` unless given.
+        cache_write: of a prompt token written to it; ``input`` unless given.
+        long_prompt: the prices of a call whose prompt has more than ``long_prompt_tokens``, where
+            the provider has such.
+    """
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     cached_input: float | None = Field(default=None, ge=0)
+    cache_write: float | None = Field(default=None, ge=0)
+    long_prompt_tokens: int | None = Field(default=None, gt=0)
+    long_prompt: Price | None = None
 
-    def cost_usd(self, prompt_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
-        """USD for so many tokens; ``cached_tokens`` are part of ``prompt_tokens``."""
+    def cost_usd(
+        self,
+        prompt_tokens: int,
+        output_tokens: int,
+        cached_tokens: int = 0,
+        cache_write_tokens: int = 0,
+    ) -> float:
+        """USD for so many tokens; the cache's, read and written, are part of ``prompt_tokens``."""
+        bound = self.long_prompt_tokens
+        if self.long_prompt is not None and bound is not None and prompt_tokens > bound:
+            return self.long_prompt.cost_usd(
+                prompt_tokens, output_tokens, cached_tokens, cache_write_tokens
+            )
         cached_price = self.input if self.cached_input is None else self.cached_input
+        written_price = self.input if self.cache_write is None else self.cache_write
         return (
-            (prompt_tokens - cached_tokens) * self.input
+            (prompt_tokens - cached_tokens - cache_write_tokens) * self.input
             + cached_tokens * cached_price
+            + cache_write_tokens * written_price
             + output_tokens * self.output
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class PriceEntry:
     Attributes:
         provider: as litellm calls it (``openai``).
         mode: what it is for: ``chat``, ``completion``, ``responses``, ``embedding``, ...
+        long_prompt: more prompt tokens than this many have these prices, by the names of ours.
         retires: ISO date on which the provider switches it off.
     """
 
@@ -38,6 +40,8 @@ class PriceEntry:
     input: float | None
     output: float | None
     cached_input: float | None
+    cache_write: float | None
+    long_prompt: tuple[int, Mapping[str, float]] | None
     vision: bool
     tools: bool
     json_schema: bool
@@ -81,12 +85,37 @@ def _entry(raw: Mapping[str, Any]) -> PriceEntry:
         input=_price(raw.get("input_cost_per_token")),
         output=_price(raw.get("output_cost_per_token")),
         cached_input=_price(raw.get("cache_read_input_token_cost")),
+        cache_write=_price(raw.get("cache_creation_input_token_cost")),
+        long_prompt=_long_prompt(raw),
         vision=bool(raw.get("supports_vision")),
         tools=bool(raw.get("supports_function_calling")),
         json_schema=bool(raw.get("supports_response_schema")),
         mode=str(raw.get("mode") or "chat"),
         retires=raw.get("deprecation_date") or None,
     )
+
+
+_PRICES: Final = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cached_input": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+}
+_LONG: Final = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
+
+
+def _long_prompt(raw: Mapping[str, Any]) -> tuple[int, Mapping[str, float]] | None:
+    """The first step in price with the prompt's length; what has no step keeps its price."""
+    steps = sorted(int(found[1]) for key in raw if (found := _LONG.fullmatch(key)) is not None)
+    if not steps:
+        return None
+    prices = {
+        ours: price
+        for ours, theirs in _PRICES.items()
+        if (price := _price(raw.get(f"{theirs}_above_{steps[0]}k_tokens", raw.get(theirs))))
+        is not None
+    }
+    return steps[0] * 1_000, prices
 
 
 def _whole(value: object) -> int | None:

@@ -16,6 +16,7 @@ from modelrouter import (
     ServerError,
 )
 from modelrouter.backends.base import Request
+from modelrouter.router import settled_cost_usd
 from tests.backends.hosted.conftest import KEY, outcome, text_of
 from tests.support.provider_protocols import (
     ANTHROPIC,
@@ -107,7 +108,42 @@ def test_reasoning_tokens_are_among_the_output(server, way, ask, protocol):
     server.script(protocol.answer(Answer("42", output=30, reasoning=25)))
     usage = usage_of(way(ask()))
     assert usage.completion_tokens == 30
-    assert usage.model_dump()["completion_tokens_details"]["reasoning_tokens"] == 25
+    assert usage.reasoning_tokens == 25
+
+
+# What the providers' price lists say: USD for a million tokens of the model named here.
+MILLION = 1e6
+BILLS = {
+    # read 1,000 of 3,000 from the cache, 500 out of which 400 thought
+    "openai/gpt-4o": (
+        Answer("x", prompt=3_000, cached=1_000, output=500, reasoning=400),
+        (2_000 * 2.5 + 1_000 * 1.25 + 500 * 10) / MILLION,
+    ),
+    "anthropic/claude-sonnet-4-5": (
+        Answer("x", prompt=4_000, cached=2_000, written=1_500, output=500),
+        (500 * 3 + 2_000 * 0.3 + 1_500 * 3.75 + 500 * 15) / MILLION,
+    ),
+    "gemini/gemini-2.5-flash": (
+        Answer("x", prompt=3_000, cached=1_000, output=500, reasoning=400),
+        (2_000 * 0.3 + 1_000 * 0.03 + 500 * 2.5) / MILLION,
+    ),
+    "gemini/gemini-2.5-pro": (  # a long prompt
+        Answer("x", prompt=300_000, cached=100_000, output=500),
+        (200_000 * 2.5 + 100_000 * 0.25 + 500 * 15) / MILLION,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BILLS)
+def test_the_settled_cost_is_the_providers_bill(server, way, request_to, name):
+    said, bill = BILLS[name]
+    protocol = {**MODELS, "gemini/gemini-2.5-pro": GEMINI}[name]
+    server.script(protocol.answer(said))
+    base = server.base_url.removesuffix("/v1") + protocol.base
+    asked = request_to(name=name, api_base=base)
+    usage = usage_of(way(asked))
+    assert (usage.cached_tokens, usage.cache_write_tokens) == (said.cached, said.written)
+    assert settled_cost_usd(asked.card, usage) == pytest.approx(bill)
 
 
 def test_an_answer_cut_by_max_tokens_says_so(server, way, ask, protocol):
