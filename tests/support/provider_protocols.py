@@ -22,7 +22,7 @@ __all__ = ["ANTHROPIC", "GEMINI", "OPENAI", "PROTOCOLS", "Answer", "ProviderProt
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says; ``prompt`` counts ``cached`` and ``written``, ``output`` ``reasoning``."""
+    """What the model says; ``prompt`` counts what the cache did, ``output`` ``reasoning``."""
 
     text: str = ""
     call: tuple[str, dict[str, Any]] | None = None

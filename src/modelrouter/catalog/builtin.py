@@ -229,9 +229,8 @@ def _priced(name: str, entry: PriceEntry) -> dict[str, Any]:
             "cache_write": entry.cache_write,
         }
         if entry.long_prompt is not None:
-            fields["price"]["long_prompt_tokens"], fields["price"]["long_prompt"] = (
-                entry.long_prompt
-            )
+            most, prices = entry.long_prompt
+            fields["price"] |= {"long_prompt_tokens": most, "long_prompt": prices}
     return fields
 
 
