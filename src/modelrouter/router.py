@@ -25,7 +25,7 @@ from modelrouter.backends.base import (
 from modelrouter.cache import Cache, CacheLike, Kept
 from modelrouter.catalog import Catalog, ModelCard, discover
 from modelrouter.catalog.card import Speed
-from modelrouter.config import UNSET, RetryPolicy, Timeout, Unset
+from modelrouter.config import UNSET, RateLimit, RetryPolicy, Timeout, Unset
 from modelrouter.decision import Candidate, Decision, Reason
 from modelrouter.dispatch import Call, Result, with_cost
 from modelrouter.drivers import adrive, drive
@@ -35,6 +35,7 @@ from modelrouter.exceptions import (
     InvalidTaskError,
     MalformedResponseError,
 )
+from modelrouter.guards import BreakerPolicy, Budget, Guard, Guards, Health, Standing, Store
 from modelrouter.ledger import Ledger, LedgerLike
 from modelrouter.options import (
     CallOptions,
@@ -87,6 +88,11 @@ class _Parts:
         hooks: Sequence[TraceHook] = (),
         ledger: LedgerLike | None = None,
         cache: CacheLike = None,
+        budgets: Budget | Sequence[Budget] = (),
+        budget_store: Store | str | Path | None = None,
+        limits: RateLimit | Mapping[str, RateLimit] | None = None,
+        breakers: BreakerPolicy | bool = True,
+        guards: Sequence[Guard] = (),
     ) -> None:
         found = discover(os.environ, models=models or (), catalog=catalog)
         self.catalog, self.unavailable = found.catalog, found.unavailable
@@ -100,6 +106,9 @@ class _Parts:
         self.cache = Cache.of(cache, beside=self.ledger.path if self.ledger else None)
         self._owns_cache = self.cache is not cache
         self.hooks = (*hooks, *filter(None, (self.ledger,)))
+        self.guards = Guards.of(
+            budgets=budgets, limits=limits, breakers=breakers, store=budget_store, guards=guards
+        )
         self._backends: dict[str, Backend] = dict(backends or {})
         self._own: list[Backend] = []
         self._closed = False
@@ -182,7 +191,7 @@ class _Parts:
             lineup = Lineup((self.catalog.get(model),), self.unavailable)
         signals = self._signals(task, self._tokenizer())
         situation = assess(task, signals, lineup, self.scorer, self._measured())
-        return chosen_policy.decide(situation)
+        return self.guards.seen(chosen_policy.decide(situation))
 
     def _signals(self, task: Task, tokenizer: Tokenizer | None) -> Signals:
         return read(task, difficulty=self.scorer.read, tokenizer=tokenizer)
@@ -475,7 +484,28 @@ class _Parts:
             await backend.aclose()
         self._close_files()
 
+    def health(self) -> tuple[Health, ...]:
+        """How every model that can be asked here does, as this router has seen it.
+
+        Whether it is in use, left alone or about to be probed, failures in a row, seconds until the
+        next try, and how long its answers took.
+        """
+        return self.guards.health(self.available)
+
+    def budgets(self, tags: Mapping[str, str] | None = None) -> tuple[Standing, ...]:
+        """How the budgets stand: spent, reserved by calls under way, left.
+
+        Args:
+            tags: only what concerns a call with these tags; every account of the current periods
+                unless given.
+
+        Raises:
+            StorageError: the accounts cannot be read.
+        """
+        return self.guards.standings(tags)
+
     def _close_files(self) -> None:
+        self.guards.close()
         if self._owns_ledger and self.ledger is not None:
             self.ledger.close()
         if self._owns_cache and self.cache is not None:
@@ -500,6 +530,12 @@ class Router(_Parts):
         ledger: a :class:`Ledger`, or the path of its file: keeps every call.
         cache: a :class:`Cache`, the path of its file, or ``True`` for one beside the ledger: whole
             answers are given again to the same task.
+        budgets: what calls may cost (:class:`Budget`); none unless given.
+        budget_store: where the budgets' accounts are: a file's path, or a store of your own; a file
+            of this user unless given.
+        limits: requests and tokens a minute, for each hosted model or by name (:class:`RateLimit`).
+        breakers: whether, or when (:class:`BreakerPolicy`), models that fail are left alone.
+        guards: further ones of your own, asked before every attempt.
 
     Raises:
         ConfigurationError: an argument makes no sense.

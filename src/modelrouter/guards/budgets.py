@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, model_validator
@@ -30,6 +31,7 @@ from modelrouter.exceptions import (
     ServerError,
 )
 from modelrouter.guards.base import Admission, Admitted, Intent, Refusal, Settlement
+from modelrouter.guards.sqlite_store import SqliteStore
 from modelrouter.guards.store import Account, Claim, Hold, MemoryStore, Short, Store
 
 __all__ = ["Budget", "Budgets", "Period", "Standing"]
@@ -141,7 +143,8 @@ class Budgets:
 
     Args:
         budgets: all that concern a call must have room for its worst case.
-        store: of the accounts; a file of this user unless given (:class:`SqliteStore`).
+        store: of the accounts, or the path of an SQLite file for them; unless given, a file of
+            this user, so that all programs of the user count together.
         clock: seconds of Unix time.
 
     Raises:
@@ -152,7 +155,7 @@ class Budgets:
     def __init__(
         self,
         budgets: Iterable[Budget],
-        store: Store | None = None,
+        store: Store | str | Path | None = None,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -160,12 +163,12 @@ class Budgets:
         self._clock = clock
         self._lasting = tuple(b for b in self.budgets if b.per != "call")
         self._each_call = tuple(b for b in self.budgets if b.per == "call")
-        self._store = store
-        self._owns_store = store is None and bool(self._lasting)
-        if self._owns_store:
-            from modelrouter.guards.sqlite_store import SqliteStore
-
-            self._store = SqliteStore()
+        self._store: Store | None = None
+        self._owns_store = False
+        if store is not None and not isinstance(store, (str, Path)):
+            self._store = store
+        elif self._lasting:
+            self._store, self._owns_store = SqliteStore(store), True
 
     def admit(self, intent: Intent, /) -> Admission:
         """Reserve the worst case in every budget that concerns the call.

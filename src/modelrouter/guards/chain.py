@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from modelrouter.catalog.card import ModelCard
@@ -51,10 +52,10 @@ class Guards:
     def of(
         cls,
         *,
-        budgets: Sequence[Budget] = (),
+        budgets: Budget | Sequence[Budget] = (),
         limits: RateLimit | Mapping[str, RateLimit] | None = None,
         breakers: BreakerPolicy | bool = True,
-        store: Store | None = None,
+        store: Store | str | Path | None = None,
         guards: Sequence[Guard] = (),
     ) -> Guards:
         """A router's guards.
@@ -64,7 +65,8 @@ class Guards:
             limits: of requests and tokens a minute, for each hosted deployment or by model
                 name; cards may have limits of their own.
             breakers: whether, or when, deployments that fail are left alone.
-            store: of the budgets' accounts; a file of this user unless given.
+            store: of the budgets' accounts, or the path of its file; a file of this user unless
+                given.
             guards: further ones, asked last.
 
         Raises:
@@ -75,7 +77,8 @@ class Guards:
         chain: list[Guard] = [Breakers(None if breakers is False else policy)]
         chain.append(Rates(limits))
         if budgets:
-            chain.append(Budgets(budgets, store))
+            each = (budgets,) if isinstance(budgets, Budget) else budgets
+            chain.append(Budgets(each, store))
         return cls((*chain, *guards))
 
     def admit(self, intent: Intent) -> Passed | Refusal:
