@@ -57,6 +57,7 @@ EXPORTS = {
     # errors
     "APIConnectionError",
     "AllCandidatesFailedError",
+    "AnswerRejectedError",
     "AuthenticationError",
     "BackendError",
     "BackendTimeoutError",

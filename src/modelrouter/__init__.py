@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from modelrouter.decision import Decision as Decision
     from modelrouter.decision import Reason as Reason
     from modelrouter.exceptions import AllCandidatesFailedError as AllCandidatesFailedError
+    from modelrouter.exceptions import AnswerRejectedError as AnswerRejectedError
     from modelrouter.exceptions import APIConnectionError as APIConnectionError
     from modelrouter.exceptions import AuthenticationError as AuthenticationError
     from modelrouter.exceptions import BackendError as BackendError
@@ -81,6 +82,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "exceptions": (
         "APIConnectionError",
         "AllCandidatesFailedError",
+        "AnswerRejectedError",
         "AuthenticationError",
         "BackendError",
         "BackendTimeoutError",

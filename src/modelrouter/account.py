@@ -65,6 +65,11 @@ class Account:
         if error is not None:
             self._failed(error)
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the call came."""
+        return time.perf_counter() - self._started
+
     def first_token(self) -> None:
         """Keep the time of the first visible text."""
         self._first_token_s = time.perf_counter() - self._started

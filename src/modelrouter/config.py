@@ -44,7 +44,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
 }
 
 
-_NOT_SENT: Final = ("extra", "confidence_floor")
+_NOT_SENT: Final = ("extra", "confidence_floor", "confidence_window")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class GenerationSettings:
     ``extra`` is handed to the provider as it is (``user``, ``logit_bias`` ...).
     ``confidence_floor`` is for local models alone and never sent: an answer is given up, as
     :class:`~modelrouter.exceptions.LowConfidenceError`, when the geometric mean of its tokens'
-    probabilities falls below it.
+    probabilities falls below it; with ``confidence_window``, only within its first so many tokens.
 
     Raises:
         ConfigurationError: a value is outside OpenAI's range; the message names it.
@@ -68,6 +68,7 @@ class GenerationSettings:
     presence_penalty: float | Unset | None = UNSET
     frequency_penalty: float | Unset | None = UNSET
     confidence_floor: float | Unset | None = UNSET
+    confidence_window: int | Unset | None = UNSET
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

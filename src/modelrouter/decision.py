@@ -37,6 +37,7 @@ ReasonCode: TypeAlias = Literal[
     "budget",
     "cooling_down",
     "rate_limit",
+    "conversation",
 ]
 
 

@@ -1,47 +1,89 @@
 """The flow of one call, without I/O: a generator that says what to do next and is told what came.
 
     flow = dispatch(call)
-    step = next(flow)            # Ask(request) or Wait(seconds)
-    step = flow.send(outcome)    # Answered / Failed for Ask, None for Wait
+    step = next(flow)            # Admit(intent), Ask(request, passed), Settle(...) or Wait(seconds)
+    step = flow.send(outcome)    # Passed / Refusal for Admit; Answered / Failed / Broken for Ask
     ...                          # StopIteration carries the Result; a failed call raises
 
-Retry, fallback, the call's deadline and the checks before every hop are decided here and nowhere
-else. Two drivers (:mod:`modelrouter.drivers`) do what it says: one blocks, one awaits.
+Guards, retry, fallback, escalation, the call's deadline and the checks before every hop are decided
+here and nowhere else. Two drivers (:mod:`modelrouter.drivers`) do what it says: one blocks, one
+awaits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
+from modelrouter.acceptance import Rejection
 from modelrouter.backends.base import Request
 from modelrouter.catalog.card import ModelCard
-from modelrouter.config import GenerationSettings, RetryPolicy, Timeout
+from modelrouter.config import UNSET, GenerationSettings, RetryPolicy, Timeout
 from modelrouter.decision import Candidate, Decision, Reason
 from modelrouter.exceptions import (
     AllCandidatesFailedError,
+    AnswerRejectedError,
+    APIConnectionError,
     BackendError,
     BackendTimeoutError,
     BadRequestError,
+    LowConfidenceError,
+    MalformedResponseError,
     ModelRouterError,
     StreamInterruptedError,
 )
+from modelrouter.guards.base import Intent, OneCall, Refusal, Settlement
+from modelrouter.guards.chain import Guards, Passed, refused
+from modelrouter.guards.worst_case import intent_of
+from modelrouter.policies.base import Policy
 from modelrouter.response import Usage
 from modelrouter.task import Task
 from modelrouter.trace import Attempt, Trace
 
-__all__ = ["Answered", "Ask", "Call", "Failed", "Result", "Step", "Wait", "dispatch"]
+__all__ = [
+    "Admit",
+    "Answered",
+    "Ask",
+    "Broken",
+    "Call",
+    "Failed",
+    "Result",
+    "Settle",
+    "Step",
+    "Wait",
+    "dispatch",
+]
 
 T = TypeVar("T")
+
+
+def _accepts(_candidate: Candidate, _value: Any) -> None:
+    return None
+
+
+def _no_floor(_candidate: Candidate) -> None:
+    return None
+
+
+def _unknown_usage(_card: ModelCard, _value: Any) -> tuple[Usage | None, float | None]:
+    return None, None
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call to be made.
 
-    ``recheck`` is asked before every hop and gives the reasons why the candidate may not be
-    asked after all; empty when it may.
+    Attributes:
+        recheck: asked before every hop: why the candidate may not be asked after all; empty when it
+            may.
+        judge: asked of every whole answer: why it will not do; ``None`` when it will.
+        spent: tokens and USD of a whole answer; ``(None, None)`` for what goes on (a stream).
+        floor: the geometric mean of token probabilities below which the engine may give up an
+            answer of this candidate; ``None`` for never.
+        guards: what must agree before a model is asked.
+        window: tokens within which the floor is looked at; ``None`` for the whole answer.
+        one_call: what the guards know all attempts of this call by.
     """
 
     task: Task
@@ -53,6 +95,20 @@ class Call:
     tags: Mapping[str, str] = field(default_factory=dict)
     conversation: str | None = None
     cache_key: str | None = None
+    guards: Guards | None = None
+    policy: Policy = field(default_factory=Policy)
+    window: int | None = None
+    one_call: OneCall = field(default_factory=OneCall)
+    judge: Callable[[Candidate, Any], Rejection | None] = _accepts
+    spent: Callable[[ModelCard, Any], tuple[Usage | None, float | None]] = _unknown_usage
+    floor: Callable[[Candidate], float | None] = _no_floor
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Ask the guards whether this may be tried."""
+
+    intent: Intent
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +116,15 @@ class Ask:
     """Ask this model."""
 
     request: Request
+    passed: Passed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Tell the guards what came of an attempt."""
+
+    passed: Passed
+    settlement: Settlement
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +151,38 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """The caller went away meanwhile, or something failed that is no affair of the model's."""
+
+    error: BaseException
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result(Generic[T]):
-    """What the call came to: the answer, whose it is, and the attempts before it."""
+    """What the call came to: the answer, whose it is, and the attempts before it.
+
+    Attributes:
+        passed: what the guards gave for it, where they have not heard its end yet (a stream).
+    """
 
     value: T
     card: ModelCard
     attempts: tuple[Attempt, ...]
     decision: Decision
+    passed: Passed | None = None
 
 
-Step: TypeAlias = Ask | Wait
-Outcome: TypeAlias = Answered[T] | Failed | None
-Flow: TypeAlias = Generator[Step, "Outcome[T]", "Result[T]"]
+Step: TypeAlias = Admit | Ask | Settle | Wait
+Flow: TypeAlias = Generator[Step, Any, "Result[T]"]
+
+_MAYBE_CHARGED: Final = (
+    APIConnectionError,
+    BackendTimeoutError,
+    MalformedResponseError,
+    StreamInterruptedError,
+)
+"""After these a provider may have charged for the call all the same, after others it has not."""
 
 
 def dispatch(call: Call) -> Flow[Any]:
@@ -106,46 +191,125 @@ def dispatch(call: Call) -> Flow[Any]:
     Raises:
         NoEligibleModelError: the decision has no candidate that may do the task.
         BackendError: the only model asked could not answer (its last error).
+        NotAdmittedError: guards let no model be asked: budgets, cooldowns or rate limits.
+        AnswerRejectedError: there are answers, and the policy's ``accept`` took none.
         AllCandidatesFailedError: several models were asked and none answered.
     """
     call.decision.chosen  # noqa: B018 (raises NoEligibleModelError)
-    log = _Log(call.decision)
-    for candidate in call.decision.feasible:
-        if obstacles := call.recheck(candidate):
-            log.skipped(candidate, obstacles)
-            continue
-        result = yield from _ask(call, candidate.card, log)
+    log = _Log(call)
+    pending: Sequence[Candidate] = call.decision.feasible
+    while pending:
+        result = yield from _round(call, pending, log)
         if result is not None:
             return result
-        if log.time_left(call.timeout) <= 0:
+        pending, soonest = log.later()
+        if not pending or soonest >= log.time_left():
             break
-    raise log.failure()
+        log.is_over = False
+        log.waited_s += soonest
+        yield Wait(soonest)
+    if log.unsure and not log.kept and not log.refusals:
+        # A guess is better than nothing: nobody else answered.
+        result = yield from _ask(call, log.unsure[0], log, sure_or_not=True)
+        if result is not None:
+            return result
+    return log.best_kept()
 
 
-def _ask(call: Call, card: ModelCard, log: _Log) -> Generator[Step, Any, Result[Any] | None]:
+def _round(
+    call: Call, candidates: Sequence[Candidate], log: _Log
+) -> Generator[Step, Any, Result[Any] | None]:
+    """Ask one candidate after another; ``None`` when none of them will do."""
+    for at, candidate in enumerate(candidates):
+        if log.is_over:
+            return None
+        if candidate.p_quality <= log.promised:
+            log.skipped(candidate, f"promises no more than {log.unsure_name}, which was not sure")
+            continue
+        if obstacles := call.recheck(candidate):
+            log.skipped(candidate, "; ".join(map(str, obstacles)))
+            continue
+        log.is_last = at + 1 == len(candidates)
+        result = yield from _ask(call, candidate, log)
+        if result is not None:
+            return result
+        if log.time_left() <= 0:
+            return None
+    return None
+
+
+def _ask(
+    call: Call, candidate: Candidate, log: _Log, *, sure_or_not: bool = False
+) -> Generator[Step, Any, Result[Any] | None]:
     """Ask one model, again while its errors may pass; ``None`` when it is given up."""
-    asked = 0
-    while (left := log.time_left(call.timeout)) > 0:
-        outcome = yield Ask(_request(call, card, left))
+    card, asked = candidate.card, 0
+    floor = None if log.is_last or sure_or_not else call.floor(candidate)
+    if call.settings.confidence_floor not in (UNSET, None):
+        floor = None  # the caller's own, which is final
+    while (left := log.time_left()) > 0:
+        passed: Passed | None = None
+        if call.guards is not None:
+            intent = intent_of(card, call.task, call.settings, call.tags, call.one_call)
+            admission = yield Admit(intent)
+            if isinstance(admission, Refusal):
+                log.refused(candidate, admission)
+                return None
+            passed = admission
+        outcome = yield Ask(_request(call, card, left, floor), passed)
         asked += 1
+        if isinstance(outcome, Broken):
+            raise log.broken(candidate, outcome)
         if isinstance(outcome, Answered):
-            log.answered(card, outcome.duration_s)
-            return Result(outcome.value, card, tuple(log.attempts), call.decision)
-        log.failed(card, outcome)
+            result = yield from _judged(call, candidate, outcome, passed, log)
+            return result
+        log.failed(candidate, outcome)
+        if passed is not None:
+            yield Settle(passed, Settlement(error=outcome.error, duration_s=outcome.duration_s))
+        if floor is not None and isinstance(outcome.error, LowConfidenceError):
+            log.doubted(candidate)
+            return None
         wait = pause_before_retry(call.retry, outcome.error, asked)
-        if wait is None or wait >= log.time_left(call.timeout):
+        if wait is None or wait >= log.time_left():
             return None
         log.waited_s += wait
         yield Wait(wait)
     return None
 
 
-def _request(call: Call, card: ModelCard, left: float) -> Request:
+def _judged(
+    call: Call, candidate: Candidate, outcome: Answered[Any], passed: Passed | None, log: _Log
+) -> Generator[Step, Any, Result[Any] | None]:
+    """The answer as the call's result, unless it will not do."""
+    usage, cost_usd = call.spent(candidate.card, outcome.value)
+    if usage is not None and passed is not None:
+        yield Settle(
+            passed, Settlement(usage=usage, cost_usd=cost_usd, duration_s=outcome.duration_s)
+        )
+        passed = None
+    why = call.judge(candidate, outcome.value)
+    log.answered(candidate, outcome.duration_s, usage, cost_usd, why)
+    result = Result(outcome.value, candidate.card, tuple(log.attempts), call.decision, passed)
+    if why is None:
+        return result
+    log.kept.append((why, result))
+    if why.check == "confidence":
+        log.doubted(candidate)
+    return None
+
+
+def _request(call: Call, card: ModelCard, left: float, floor: float | None) -> Request:
     allowed = min(left, call.timeout.attempt or float("inf"))
+    settings = call.settings
+    if floor is not None:
+        settings = replace(
+            settings,
+            confidence_floor=floor,
+            confidence_window=UNSET if call.window is None else call.window,
+        )
     return Request(
         card=card,
         messages=call.task.to_openai(),
-        settings=call.settings,
+        settings=settings,
         tools=call.task.tools,
         tool_choice=call.task.tool_choice,
         response_format=call.task.response_format,
@@ -158,7 +322,7 @@ def pause_before_retry(policy: RetryPolicy, error: BackendError, asked: int) -> 
 
     The one place that turns a :class:`RetryPolicy` into tenacity's stop and wait strategies.
     """
-    from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential_jitter
+    from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential, wait_random
 
     if not error.retryable:
         return None
@@ -169,49 +333,136 @@ def pause_before_retry(policy: RetryPolicy, error: BackendError, asked: int) -> 
     state.attempt_number = asked
     if stop_after_attempt(policy.max_attempts)(state):
         return None
-    backoff = wait_exponential_jitter(
-        initial=policy.initial_s, max=policy.max_s, jitter=policy.jitter_s
-    )
-    return max(after, float(backoff(state)))
+    backoff = wait_exponential(multiplier=policy.initial_s, max=policy.max_s)
+    jitter = wait_random(0, policy.jitter_s)
+    return max(after, float(backoff(state)) + float(jitter(state)))
 
 
 class _Log:
-    """What has happened in one call so far."""
+    """What has happened in one call so far.
 
-    def __init__(self, decision: Decision) -> None:
-        self.decision = decision
+    Attributes:
+        kept: answers that will not do, with the reason.
+        unsure: candidates whose answer was given up, or not taken, for want of confidence.
+        promised: what the best of these had promised; only more is worth asking for.
+        refusals: what guards said last, by model.
+        is_over: a guard lets no other model be asked (a budget that is to raise).
+        is_last: nobody stands behind the candidate that is being asked.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self.decision, self._timeout, self._retry = call.decision, call.timeout, call.retry
         self.attempts: list[Attempt] = []
         self.errors: dict[str, BackendError] = {}
+        self.kept: list[tuple[Rejection, Result[Any]]] = []
+        self.unsure: list[Candidate] = []
+        self.promised = -1.0
         self.waited_s = 0.0
+        self.refusals: dict[str, Refusal] = {}
+        self.is_over = self.is_last = False
+        self._later: list[tuple[float, Candidate]] = []
 
-    def time_left(self, timeout: Timeout) -> float:
-        if timeout.total is None:
+    @property
+    def unsure_name(self) -> str:
+        return self.unsure[-1].model if self.unsure else ""
+
+    def time_left(self) -> float:
+        if self._timeout.total is None:
             return float("inf")
-        return timeout.total - self.waited_s - sum(a.duration_s for a in self.attempts)
+        return self._timeout.total - self.waited_s - sum(a.duration_s for a in self.attempts)
 
-    def skipped(self, candidate: Candidate, obstacles: tuple[Reason, ...]) -> None:
-        why = "; ".join(map(str, obstacles))
+    def later(self) -> tuple[list[Candidate], float]:
+        """The candidates that a guard may admit after some seconds, and after how many."""
+        found, self._later = self._later, []
+        return [c for _, c in found], min((s for s, _ in found), default=0.0)
+
+    def skipped(self, candidate: Candidate, why: str) -> None:
         self.attempts.append(Attempt(candidate.model, "skipped", 0.0, why))
         self.errors.setdefault(
             candidate.model,
             BadRequestError(f"{candidate.model} was not asked: {why}.", model=candidate.model),
         )
 
-    def answered(self, card: ModelCard, duration_s: float) -> None:
-        self.attempts.append(Attempt(card.name, "answered", duration_s))
+    def refused(self, candidate: Candidate, refusal: Refusal) -> None:
+        self.attempts.append(Attempt(candidate.model, "skipped", 0.0, str(refusal.reason)))
+        self.refusals[candidate.model] = refusal
+        if refusal.final:
+            self.is_over = True
+            self._later.clear()
+        if refusal.retry_in_s is not None and self._is_worth_waiting(refusal):
+            self._later.append((refusal.retry_in_s, candidate))
 
-    def failed(self, card: ModelCard, failure: Failed) -> None:
+    def _is_worth_waiting(self, refusal: Refusal) -> bool:
+        """For a model that cools down no longer than between two tries: the caller is told."""
+        assert refusal.retry_in_s is not None
+        return refusal.reason.code != "cooling_down" or refusal.retry_in_s <= self._retry.max_s
+
+    def answered(
+        self,
+        candidate: Candidate,
+        duration_s: float,
+        usage: Usage | None,
+        cost_usd: float | None,
+        why: Rejection | None,
+    ) -> None:
+        outcome, text = ("answered", "") if why is None else ("rejected", why.why)
+        self.attempts.append(
+            Attempt(candidate.model, outcome, duration_s, text, cost_usd, usage)  # type: ignore[arg-type] # one of two literals
+        )
+
+    def doubted(self, candidate: Candidate) -> None:
+        self.unsure.append(candidate)
+        self.promised = max(self.promised, candidate.p_quality)
+
+    def failed(self, candidate: Candidate, failure: Failed) -> None:
         error = failure.error
-        error.model = error.model or card.name
+        error.model = error.model or candidate.model
         text = f"{type(error).__name__}: {error}"
         interrupted = isinstance(error, StreamInterruptedError)
         outcome = "interrupted" if interrupted else "failed"
-        self.attempts.append(Attempt(card.name, outcome, failure.duration_s, text))  # type: ignore[arg-type]  # one of two literals
-        self.errors[card.name] = error
+        unclear = isinstance(error, _MAYBE_CHARGED)
+        cost = None if unclear and candidate.card.location == "hosted" else 0.0
+        self.attempts.append(Attempt(candidate.model, outcome, failure.duration_s, text, cost))  # type: ignore[arg-type]  # one of two literals
+        self.errors[candidate.model] = error
+
+    def broken(self, candidate: Candidate, broken: Broken) -> BaseException:
+        error = broken.error
+        outcome = "failed" if isinstance(error, Exception) else "cancelled"
+        self.attempts.append(
+            Attempt(candidate.model, outcome, broken.duration_s, type(error).__name__, None)  # type: ignore[arg-type] # one of two literals
+        )
+        error.trace = Trace(tuple(self.attempts), self.decision)  # type: ignore[attr-defined]
+        return error
+
+    def best_kept(self) -> Result[Any]:
+        """Of the answers that will not do, the one most likely right, if any may be returned.
+
+        Raises:
+            ModelRouterError: there is none; says what happened.
+        """
+        allowed = [(why, result) for why, result in self.kept if not why.final]
+        if not allowed:
+            raise self.failure()
+        _, best = max(allowed, key=lambda pair: pair[0].certainty)
+        return replace(best, attempts=tuple(self.attempts))
 
     def failure(self) -> ModelRouterError:
         trace = Trace(tuple(self.attempts), self.decision)
+        if self.kept:
+            why, result = self.kept[-1]
+            rejected = AnswerRejectedError(
+                f"The policy accepted none of {len(self.kept)} answers; the last, of "
+                f"{result.card.name}: {why.why}.",
+                reply=result.value,
+                hint="`reply` holds it.",
+            )
+            rejected.trace = trace
+            return rejected
         errors = list(self.errors.values())
+        if self.refusals and (self.is_over or not errors):
+            shut = refused(list(self.refusals.items()))
+            shut.trace = trace
+            return shut
         if not errors:
             nobody = BackendTimeoutError("The call's time was used up before a model was asked.")
             nobody.trace = trace
@@ -220,16 +471,9 @@ class _Log:
             error.trace = trace
         if len(errors) == 1:
             return errors[0]
-        lines = "".join(f"\n  {e.model}: {type(e).__name__}: {e}" for e in errors)
+        lines = "".join(f"\n  {n}: {type(e).__name__}: {e}" for n, e in self.errors.items())
         failure = AllCandidatesFailedError(
             f"None of {len(errors)} models answered:{lines}", errors=errors, trace=trace
         )
         failure.__cause__ = errors[-1]
         return failure
-
-
-def with_cost(
-    attempts: tuple[Attempt, ...], cost_usd: float | None, usage: Usage | None = None
-) -> tuple[Attempt, ...]:
-    """The attempts with the cost and the tokens of the last one, known once it has ended."""
-    return (*attempts[:-1], replace(attempts[-1], cost_usd=cost_usd, usage=usage))

@@ -27,6 +27,7 @@
     │       ├── ModelFileError           a GGUF that is missing, truncated or not a GGUF
     │       ├── QueueFullError           as many requests wait for the model as may
     │       └── LowConfidenceError       the answer's probability fell below the floor asked for
+    ├── AnswerRejectedError              models answered, and the policy's accept took none of it
     └── AllCandidatesFailedError         several models were asked and none answered
 
 No message, ``repr`` or log of these holds an API key: backends redact before raising.
@@ -35,7 +36,7 @@ No message, ``repr`` or log of these holds an API key: backends redact before ra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "APIConnectionError",
     "AllCandidatesFailedError",
+    "AnswerRejectedError",
     "AuthenticationError",
     "BackendError",
     "BackendTimeoutError",
@@ -327,6 +329,20 @@ class LowConfidenceError(LocalModelError):
         super().__init__(message, model=model, hint=hint)
         self.partial_text = partial_text
         self.confidence = confidence
+
+
+class AnswerRejectedError(ModelRouterError):
+    """Models answered, and the policy's ``accept`` took no answer.
+
+    Attributes:
+        reply: the last answer.
+        trace: every attempt, with why its answer was not taken and what it cost.
+    """
+
+    def __init__(self, message: str, *, reply: Any, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reply = reply
+        self.trace: Trace | None = None
 
 
 class AllCandidatesFailedError(ModelRouterError):

@@ -76,7 +76,9 @@ class EmbeddingOptions(TypedDict, total=False):
     user: str
 
 
-_SAMPLING: Final = tuple(f.name for f in fields(GenerationSettings) if f.name != "extra")
+_SAMPLING: Final = tuple(
+    f.name for f in fields(GenerationSettings) if f.name not in ("extra", "confidence_window")
+)
 _PASSED_ON: Final = (
     "n",
     "user",

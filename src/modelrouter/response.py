@@ -225,6 +225,7 @@ class Chunk(_Routed):
     """One event of a stream.
 
     The last event has ``finish_reason``, ``usage``, ``cost_usd`` and ``decision``.
+    ``continued_by`` is the model that took over where another's answer broke off, else ``None``.
     """
 
     id: str
@@ -235,6 +236,7 @@ class Chunk(_Routed):
     usage: Usage | None = None
     system_fingerprint: str | None = None
     cost_usd: float | None = None
+    continued_by: str | None = None
 
     @property
     def text(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from typing_extensions import Unpack
 
+from modelrouter.acceptance import Rejection, rejection
 from modelrouter.account import Account
 from modelrouter.backends import DEFAULT_BACKENDS
 from modelrouter.backends.base import (
@@ -26,16 +27,18 @@ from modelrouter.cache import Cache, CacheLike, Kept
 from modelrouter.catalog import Catalog, ModelCard, discover
 from modelrouter.catalog.card import Speed
 from modelrouter.config import UNSET, RateLimit, RetryPolicy, Timeout, Unset
+from modelrouter.continuation import asked_to_continue
+from modelrouter.conversations import Conversations, steady
 from modelrouter.decision import Candidate, Decision, Reason
-from modelrouter.dispatch import Call, Result, with_cost
+from modelrouter.dispatch import Call, Result
 from modelrouter.drivers import adrive, drive
 from modelrouter.exceptions import (
     BadRequestError,
     ConfigurationError,
     InvalidTaskError,
-    MalformedResponseError,
 )
 from modelrouter.guards import BreakerPolicy, Budget, Guard, Guards, Health, Standing, Store
+from modelrouter.holding import Begun, Hold, abegin, begin
 from modelrouter.ledger import Ledger, LedgerLike
 from modelrouter.options import (
     CallOptions,
@@ -47,24 +50,23 @@ from modelrouter.options import (
     generation_settings,
 )
 from modelrouter.policies import Policy, PolicyLike
+from modelrouter.resources import AUTO, AsyncChat, AsyncEmbeddings, Chat, Embeddings
 from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage
 from modelrouter.scoring import LearnedScorer, Lineup, Prospect, Scorer, Situation, assess
+from modelrouter.scoring.confidence import Curves
 from modelrouter.signals import Signals, Tokenizer, read
 from modelrouter.streaming import (
     AsyncCompletionStream,
     CompletionStream,
     Opening,
     anothing,
-    is_visible,
+    assembled,
     nothing,
 )
 from modelrouter.task import Kind, Task, TaskLike
 from modelrouter.trace import TraceHook
 
 __all__ = ["AsyncRouter", "Router"]
-
-AUTO = "auto"
-"""The model name that means "choose for me"."""
 
 _GLANCE = 40
 """Characters by which a text to be embedded is looked at."""
@@ -93,6 +95,7 @@ class _Parts:
         limits: RateLimit | Mapping[str, RateLimit] | None = None,
         breakers: BreakerPolicy | bool = True,
         guards: Sequence[Guard] = (),
+        confidence: Curves | None = None,
     ) -> None:
         found = discover(os.environ, models=models or (), catalog=catalog)
         self.catalog, self.unavailable = found.catalog, found.unavailable
@@ -109,6 +112,8 @@ class _Parts:
         self.guards = Guards.of(
             budgets=budgets, limits=limits, breakers=breakers, store=budget_store, guards=guards
         )
+        self.confidence = confidence or Curves()
+        self._conversations = Conversations()
         self._backends: dict[str, Backend] = dict(backends or {})
         self._own: list[Backend] = []
         self._closed = False
@@ -242,18 +247,49 @@ class _Parts:
         timeout = self.timeout if "timeout" not in options else Timeout.of(options["timeout"])
         in_force = self.policy if policy is None else self._checked(Policy.of(policy))
         decision = self._decide(built, model, in_force)
-        return Call(
-            task=built,
-            decision=decision,
-            recheck=lambda candidate: self._recheck(candidate, decision.situation, in_force),
+        conversation = checked_conversation(options.get("conversation"))
+        if conversation is not None and model == AUTO and decision.feasible:
+            known = self._conversations.model(conversation)
+            decision = steady(decision, known, in_force.objective.enough)
+        return self._made_call(
+            built,
+            decision,
+            in_force,
             settings=settings,
-            retry=self.retry,
             timeout=timeout,
             tags=checked_tags(options.get("tags")),
-            conversation=checked_conversation(options.get("conversation")),
+            conversation=conversation,
             cache_key=None
             if self.cache is None
             else self.cache.key(built, settings, in_force, decision),
+        )
+
+    def _made_call(self, task: Task, decision: Decision, policy: Policy, **fields: Any) -> Call:
+        kind, curves = decision.signals.kind, self.confidence
+
+        def judge(candidate: Candidate, value: Any) -> Rejection | None:
+            reply = _whole(value, candidate.card)
+            if reply is None:
+                return None
+            return rejection(reply, candidate.card, task, kind, policy, curves)
+
+        def floor(candidate: Candidate) -> float | None:
+            least = policy.least_confidence(kind)
+            if least is None or candidate.card.backend != "llamacpp":
+                return None
+            return min(1.0, curves.probability(kind, least))
+
+        return Call(
+            task=task,
+            decision=decision,
+            recheck=lambda candidate: self._recheck(candidate, decision.situation, policy),
+            retry=self.retry,
+            guards=self.guards if self.guards.chain else None,
+            policy=policy,
+            judge=judge,
+            spent=_spent,
+            floor=floor,
+            **fields,
         )
 
     def _account(self, call: Call) -> Account:
@@ -298,6 +334,8 @@ class _Parts:
             recheck=lambda candidate: self._recheck(candidate, only.situation, in_force),
             retry=self.retry,
             timeout=timeout,
+            guards=self.guards if self.guards.chain else None,
+            spent=_spent,
         )
 
         def request(asked: Request) -> EmbeddingRequest:
@@ -314,9 +352,8 @@ class _Parts:
     def _embedding_reply(
         self, result: Result[EmbeddingResponse], decision: Decision, account: Account
     ) -> EmbeddingResponse:
-        cost = settled_cost_usd(result.card, result.value.usage)
-        account.ended(with_cost(result.attempts, cost, result.value.usage), "answered")
-        return result.value.model_copy(update={"cost_usd": cost, "decision": decision})
+        trace = account.ended(result.attempts, "answered")
+        return result.value.model_copy(update={"cost_usd": trace.cost_usd, "decision": decision})
 
     def _embed(self, texts: Any, model: str, options: EmbeddingOptions) -> EmbeddingResponse:
         call, decision, request = self._embedding_call(texts, model, options)
@@ -371,21 +408,34 @@ class _Parts:
 
     def _reply(self, call: Call, result: Result[Completion], account: Account) -> Completion:
         reply = result.value
-        cost = settled_cost_usd(result.card, reply.usage)
-        attempts = with_cost(result.attempts, cost, reply.usage)
-        trace = account.ended(attempts, "answered", answer=reply.choices)
-        if (keep := self._keeper(call)) is not None:
+        trace = account.ended(result.attempts, "answered", answer=reply.choices)
+        self._remember(call, result.card)
+        if (keep := self._keeper(call)) is not None and result.attempts[-1].outcome == "answered":
             keep(reply, ())
+        cost = None if _unpriced(result.card) else sum(a.cost_usd or 0.0 for a in result.attempts)
         return reply.model_copy(
             update={"cost_usd": cost, "decision": result.decision, "trace": trace}
         )
 
+    def _remember(self, call: Call, card: ModelCard) -> None:
+        if call.conversation is not None:
+            self._conversations.answered(call.conversation, call.decision, card.name)
+
     def _opening(
-        self, call: Call, result: Result[Any], held: Sequence[Chunk], account: Account
+        self,
+        call: Call,
+        result: Result[Begun[Any]],
+        account: Account,
+        go_on: Callable[[str], Any] | None,
     ) -> Opening:
         account.first_token()
+        self._remember(call, result.card)
+        passed, guards = result.passed, self.guards
+        settle = None
+        if passed is not None:
+            settle = partial(guards.settle, passed)
         return Opening(
-            held=held,
+            held=result.value.held,
             decision=result.decision,
             card=result.card,
             attempts=result.attempts,
@@ -393,6 +443,8 @@ class _Parts:
             price=settled_cost_usd,
             account=account,
             keep=self._keeper(call),
+            settle=settle,
+            go_on=go_on,
         )
 
     def _complete(self, call: Call) -> Completion:
@@ -402,12 +454,19 @@ class _Parts:
             return self._reply(call, drive(call, self._perform), account)
 
     def _stream(self, call: Call) -> CompletionStream:
+        call = replace(call, window=call.policy.hold_back)
         with self._account(call) as account:
             if (kept := self._kept(call)) is not None:
                 return CompletionStream(self._replayed(call, kept, account), nothing())
-            result = drive(call, self._begin)
-        held, source = result.value
-        return CompletionStream(self._opening(call, result, held, account), source)
+            result = drive(call, partial(self._begin, call))
+
+        def go_on(text: str) -> tuple[Opening, Generator[Chunk, None, None]]:
+            following = self._following(call, result.card, text, account.elapsed_s)
+            found = drive(following, partial(self._begin, following))
+            return self._opening(following, found, account, None), found.value.source
+
+        opening = self._opening(call, result, account, go_on if _goes_on(call) else None)
+        return CompletionStream(opening, result.value.source)
 
     async def _acomplete(self, call: Call) -> Completion:
         with self._account(call) as account:
@@ -416,12 +475,47 @@ class _Parts:
             return self._reply(call, await adrive(call, self._aperform), account)
 
     async def _astream(self, call: Call) -> AsyncCompletionStream:
+        call = replace(call, window=call.policy.hold_back)
         with self._account(call) as account:
             if (kept := self._kept(call)) is not None:
                 return AsyncCompletionStream(self._replayed(call, kept, account), anothing())
-            result = await adrive(call, self._abegin)
-        held, source = result.value
-        return AsyncCompletionStream(self._opening(call, result, held, account), source)
+            result = await adrive(call, partial(self._abegin, call))
+
+        async def go_on(text: str) -> tuple[Opening, AsyncGenerator[Chunk, None]]:
+            following = self._following(call, result.card, text, account.elapsed_s)
+            found = await adrive(following, partial(self._abegin, following))
+            return self._opening(following, found, account, None), found.value.source
+
+        opening = self._opening(call, result, account, go_on if _goes_on(call) else None)
+        return AsyncCompletionStream(opening, result.value.source)
+
+    def _following(self, call: Call, broken: ModelCard, text: str, elapsed_s: float) -> Call:
+        """The call that goes on where a stream broke off: by candidates that may have both.
+
+        Raises:
+            NoEligibleModelError: there is no other that may do the task.
+        """
+        turns = Task.of(asked_to_continue(call.task.to_openai(), text)).messages
+        task = replace(call.task, messages=turns, kind=call.decision.signals.kind)
+        again = self._decide(task, AUTO, call.policy)
+        allowed = {c.model for c in call.decision.feasible} - {broken.name}
+        decision = Decision.of(
+            tuple(c for c in again.candidates if c.feasible and c.model in allowed),
+            policy=again.policy,
+            situation=again.situation,
+        )
+        total = call.timeout.total
+        left = None if total is None else max(total - elapsed_s, 1e-3)
+        return self._made_call(
+            task,
+            decision,
+            call.policy,
+            settings=call.settings,
+            timeout=call.timeout.model_copy(update={"total": left}),
+            tags=call.tags,
+            conversation=call.conversation,
+            one_call=call.one_call,
+        )
 
     def _perform(self, request: Request) -> Completion:
         return self.backend(request.card.backend).complete(request)
@@ -429,32 +523,13 @@ class _Parts:
     async def _aperform(self, request: Request) -> Completion:
         return await self.backend(request.card.backend).acomplete(request)
 
-    def _begin(self, request: Request) -> tuple[list[Chunk], Generator[Chunk, None, None]]:
-        """Read up to the first visible chunk: until then a failure can still fall back."""
+    def _begin(self, call: Call, request: Request) -> Begun[Generator[Chunk, None, None]]:
         source = self.backend(request.card.backend).stream(request)
-        held: list[Chunk] = []
-        try:
-            for chunk in source:
-                held.append(chunk)
-                if is_visible(chunk):
-                    return held, source
-        except BaseException:
-            source.close()
-            raise
-        raise _empty_stream(request)
+        return begin(source, _hold(call, request), request.card.name)
 
-    async def _abegin(self, request: Request) -> tuple[list[Chunk], AsyncGenerator[Chunk, None]]:
+    async def _abegin(self, call: Call, request: Request) -> Begun[AsyncGenerator[Chunk, None]]:
         source = self.backend(request.card.backend).astream(request)
-        held: list[Chunk] = []
-        try:
-            async for chunk in source:
-                held.append(chunk)
-                if is_visible(chunk):
-                    return held, source
-        except BaseException:
-            await source.aclose()
-            raise
-        raise _empty_stream(request)
+        return await abegin(source, _hold(call, request), request.card.name)
 
     def feedback(self, reply: Any, score: float, *, note: str = "") -> None:
         """Keep how well a task was done: 0 (wrong) to 1 (right); ``fit`` learns from it.
@@ -536,6 +611,7 @@ class Router(_Parts):
         limits: requests and tokens a minute, for each hosted model or by name (:class:`RateLimit`).
         breakers: whether, or when (:class:`BreakerPolicy`), models that fail are left alone.
         guards: further ones of your own, asked before every attempt.
+        confidence: what a local model's probabilities are worth, learned from scored answers.
 
     Raises:
         ConfigurationError: an argument makes no sense.
@@ -756,130 +832,6 @@ class AsyncRouter(_Parts):
         await self.aclose()
 
 
-class Chat:
-    """The ``chat`` resource of :class:`Router`."""
-
-    def __init__(self, router: Router) -> None:
-        self.completions = Completions(router)
-
-
-class AsyncChat:
-    """The ``chat`` resource of :class:`AsyncRouter`."""
-
-    def __init__(self, router: AsyncRouter) -> None:
-        self.completions = AsyncCompletions(router)
-
-
-class Completions:
-    """The ``chat.completions`` resource: what code written for the openai client calls."""
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-
-    @overload
-    def create(
-        self,
-        *,
-        messages: Sequence[Any],
-        model: str = AUTO,
-        stream: Literal[False] | None = False,
-        **options: Unpack[CallOptions],
-    ) -> Completion: ...
-    @overload
-    def create(
-        self,
-        *,
-        messages: Sequence[Any],
-        model: str = AUTO,
-        stream: Literal[True],
-        **options: Unpack[CallOptions],
-    ) -> CompletionStream: ...
-    def create(
-        self,
-        *,
-        messages: Sequence[Any],
-        model: str = AUTO,
-        stream: bool | None = False,
-        **options: Unpack[CallOptions],
-    ) -> Completion | CompletionStream:
-        """See :meth:`Router.completion`; ``model="auto"`` lets the router choose."""
-        call = self._router._call(None, messages, model, options)
-        return self._router._stream(call) if stream else self._router._complete(call)
-
-
-class AsyncCompletions:
-    """The awaited ``chat.completions`` resource."""
-
-    def __init__(self, router: AsyncRouter) -> None:
-        self._router = router
-
-    @overload
-    async def create(
-        self,
-        *,
-        messages: Sequence[Any],
-        model: str = AUTO,
-        stream: Literal[False] | None = False,
-        **options: Unpack[CallOptions],
-    ) -> Completion: ...
-    @overload
-    async def create(
-        self,
-        *,
-        messages: Sequence[Any],
-        model: str = AUTO,
-        stream: Literal[True],
-        **options: Unpack[CallOptions],
-    ) -> AsyncCompletionStream: ...
-    async def create(
-        self,
-        *,
-        messages: Sequence[Any],
-        model: str = AUTO,
-        stream: bool | None = False,
-        **options: Unpack[CallOptions],
-    ) -> Completion | AsyncCompletionStream:
-        """See :meth:`AsyncRouter.completion`."""
-        call = self._router._call(None, messages, model, options)
-        if stream:
-            return await self._router._astream(call)
-        return await self._router._acomplete(call)
-
-
-class Embeddings:
-    """The ``embeddings`` resource of :class:`Router`."""
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-
-    def create(
-        self,
-        *,
-        input: str | Sequence[str],
-        model: str = AUTO,
-        **options: Unpack[EmbeddingOptions],
-    ) -> EmbeddingResponse:
-        """See :meth:`Router.embedding`."""
-        return self._router._embed(input, model, options)
-
-
-class AsyncEmbeddings:
-    """The ``embeddings`` resource of :class:`AsyncRouter`."""
-
-    def __init__(self, router: AsyncRouter) -> None:
-        self._router = router
-
-    async def create(
-        self,
-        *,
-        input: str | Sequence[str],
-        model: str = AUTO,
-        **options: Unpack[EmbeddingOptions],
-    ) -> EmbeddingResponse:
-        """See :meth:`AsyncRouter.embedding`."""
-        return await self._router._aembed(input, model, options)
-
-
 def settled_cost_usd(card: ModelCard, usage: Usage) -> float | None:
     """USD of a reply from the tokens the model reports; ``None`` where the price is unknown."""
     if card.location == "local":
@@ -894,6 +846,38 @@ def settled_cost_usd(card: ModelCard, usage: Usage) -> float | None:
     )
 
 
+def _unpriced(card: ModelCard) -> bool:
+    return card.location == "hosted" and card.price is None
+
+
+def _whole(value: Any, card: ModelCard) -> Completion | None:
+    """The whole reply that an answer or a stream's beginning is; ``None`` if more may come."""
+    if isinstance(value, Begun):
+        return assembled(value.held, card.name) if value.ended else None
+    return value if isinstance(value, Completion) else None
+
+
+def _spent(card: ModelCard, value: Any) -> tuple[Usage | None, float | None]:
+    reply = value if isinstance(value, EmbeddingResponse) else _whole(value, card)
+    return (None, None) if reply is None else (reply.usage, settled_cost_usd(card, reply.usage))
+
+
+def _goes_on(call: Call) -> bool:
+    return call.policy.on_interruption == "continue" and call.task.response_format is None
+
+
+def _hold(call: Call, request: Request) -> Hold:
+    """What of a stream is held back: as much as may still make another model be asked."""
+    window = request.settings.confidence_window
+    others = len(call.decision.feasible) > 1
+    form = (call.task.response_format or {}).get("type")
+    return Hold(
+        pieces=window + 1 if isinstance(window, int) else 1,
+        calls=others and bool(call.task.tools),
+        whole=call.policy.accept is not None or (others and form in ("json_object", "json_schema")),
+    )
+
+
 def _task(task: TaskLike | None, messages: Sequence[Any] | None) -> TaskLike:
     if task is not None and messages is not None:
         raise InvalidTaskError("task", "given twice, as task and as messages.", hint="Give one.")
@@ -903,10 +887,4 @@ def _task(task: TaskLike | None, messages: Sequence[Any] | None) -> TaskLike:
         return messages
     raise InvalidTaskError(
         "task", "is missing.", hint='Give a string or messages=[{"role": "user", ...}].'
-    )
-
-
-def _empty_stream(request: Request) -> MalformedResponseError:
-    return MalformedResponseError(
-        f"{request.card.name} ended its stream without an answer.", model=request.card.name
     )

@@ -10,8 +10,10 @@ from typing import Any
 
 from modelrouter.account import Account
 from modelrouter.catalog.card import ModelCard
+from modelrouter.continuation import Splice
 from modelrouter.decision import Decision
-from modelrouter.exceptions import BackendError, StreamInterruptedError
+from modelrouter.exceptions import BackendError, ModelRouterError, StreamInterruptedError
+from modelrouter.guards.base import Settlement
 from modelrouter.response import (
     Choice,
     Chunk,
@@ -25,16 +27,22 @@ from modelrouter.response import (
 )
 from modelrouter.trace import Attempt, Outcome
 
-__all__ = ["AsyncCompletionStream", "CompletionStream", "Opening"]
+__all__ = ["AsyncCompletionStream", "CompletionStream", "Opening", "assembled"]
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
     """A stream whose model has begun to answer.
 
-    ``held`` are the chunks up to the first visible one, read already so that a failure before it
-    could still fall back. Without attempts the chunks are from the cache. ``keep`` is given a whole
-    answer and its chunks.
+    Attributes:
+        held: the chunks read already, so that a failure among them could still fall back.
+        attempts: of the call so far; the last one is this stream's; none if it is from the cache.
+        started: when its model was asked, by :func:`time.perf_counter`.
+        price: USD of a model's tokens, ``None`` where unknown.
+        settle: tells the guards what came of it, once; ``None`` where they know.
+        go_on: given the text so far, asks the next candidate to continue it; ``None`` where a
+            stream that breaks off is to raise.
+        keep: given the whole answer and its chunks, puts them into the cache.
     """
 
     held: Sequence[Chunk]
@@ -45,6 +53,8 @@ class Opening:
     price: Callable[[ModelCard, Usage], float | None]
     account: Account
     keep: Callable[[Completion, Sequence[Chunk]], object] | None = None
+    settle: Callable[[Settlement], None] | None = None
+    go_on: Callable[[str], Any] | None = None
 
 
 class _Record:
@@ -53,6 +63,8 @@ class _Record:
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         self._chunks: list[Chunk] = []
+        self._held = list(reversed(opening.held))
+        self._splice: Splice | None = None
         self._ended = False
         self.trace = replace(opening.account.trace, attempts=opening.attempts)
 
@@ -74,47 +86,76 @@ class _Record:
     @property
     def completion(self) -> Completion | None:
         """The whole reply once the stream has ended, ``None`` before."""
-        last = self._chunks[-1] if self._chunks else None
-        if last is None or last.usage is None:
+        whole = assembled(self._chunks, self.model)
+        if whole is None:
             return None
-        return Completion(
-            id=last.id,
-            created=last.created,
-            model=self.model,
-            choices=assemble_choices(self._chunks),
-            usage=last.usage,
-            cost_usd=last.cost_usd,
-            cached=self.trace.cached,
-            decision=self.decision,
-            trace=self.trace,
+        return whole.model_copy(
+            update={
+                "cost_usd": self._chunks[-1].cost_usd,
+                "cached": self.trace.cached,
+                "decision": self.decision,
+                "trace": self.trace,
+            }
         )
 
     def _received(self, chunk: Chunk) -> Chunk:
-        if chunk.usage is not None:
-            cost = self._opening.price(self._opening.card, chunk.usage)
-            chunk = chunk.model_copy(update={"cost_usd": cost, "decision": self.decision})
+        if self._splice is not None:
+            chunk = self._spliced(chunk, self._splice)
+        if chunk.usage is None:
             self._chunks.append(chunk)
-            self._end("answered", cost_usd=cost, usage=chunk.usage)
-            if self._opening.keep is not None and self.completion is not None:
-                self._opening.keep(self.completion, self._chunks)
-        else:
-            self._chunks.append(chunk)
+            return chunk
+        cost = self._opening.price(self._opening.card, chunk.usage)
+        before = [a.cost_usd or 0.0 for a in self._opening.attempts[:-1]]
+        total = None if cost is None else cost + sum(before)
+        chunk = chunk.model_copy(update={"cost_usd": total, "decision": self.decision})
+        self._chunks.append(chunk)
+        self._end("answered", cost_usd=cost, usage=chunk.usage)
+        taken = all(a.outcome != "rejected" for a in self._opening.attempts[-1:])
+        if taken and self._opening.keep is not None and self.completion is not None:
+            self._opening.keep(self.completion, self._chunks)
         return chunk
+
+    def _spliced(self, chunk: Chunk, splice: Splice) -> Chunk:
+        """A chunk of a continuation, without what it repeats of the text before."""
+        choices = []
+        for choice in chunk.choices:
+            text = splice.add(choice.delta.content or "")
+            if choice.finish_reason is not None:
+                text += splice.finish()
+            delta = choice.delta.model_copy(update={"content": text, "role": None})
+            choices.append(choice.model_copy(update={"delta": delta}))
+        return chunk.model_copy(update={"choices": choices, "continued_by": self.model})
 
     def _failed(self, error: BackendError) -> BackendError:
         """The error as the caller meets it: text was shown, so nothing is asked again."""
-        if not isinstance(error, StreamInterruptedError):
-            cut = StreamInterruptedError(
-                f"{self.model} failed in mid-stream: {error}",
-                partial_text=self.text,
-                model=self.model,
-                hint="`partial_text` holds what was received.",
-            )
-            cut.__cause__ = error
-            error = cut
-        self._end("interrupted", error=f"{type(error).__name__}: {error}", cost_usd=None)
-        error.trace = self.trace
-        return error
+        cut = StreamInterruptedError(
+            f"{self.model} failed in mid-stream: {error}",
+            partial_text=self.text,
+            model=self.model,
+            hint="`partial_text` holds what was received.",
+        )
+        cut.__cause__ = error
+        self._end("interrupted", error=f"{type(cut).__name__}: {cut}", cost_usd=None, cause=error)
+        cut.trace = self.trace
+        return cut
+
+    @property
+    def _may_go_on(self) -> bool:
+        """Whether another model can take over from what was shown: one text, no call begun."""
+        return self._opening.go_on is not None and not any(
+            choice.index or choice.delta.tool_calls
+            for chunk in self._chunks
+            for choice in chunk.choices
+        )
+
+    def _taken_over(self, error: BackendError, opening: Opening) -> None:
+        """Go on with another model's stream, whose attempts follow those so far."""
+        attempts = self._closed(
+            "interrupted", f"{type(error).__name__}: {error}", None, None, error
+        )
+        self._splice = Splice(self.text)
+        self._opening = replace(opening, attempts=(*attempts, *opening.attempts))
+        self._held = list(reversed(opening.held))
 
     def _end(
         self,
@@ -123,6 +164,7 @@ class _Record:
         error: str = "",
         cost_usd: float | None,
         usage: Usage | None = None,
+        cause: BackendError | None = None,
     ) -> None:
         if self._ended:
             return
@@ -131,18 +173,43 @@ class _Record:
         if not self._opening.attempts:
             self.trace = self._opening.account.ended((), outcome, answer=answer, cached=True)
             return
+        attempts = self._closed(outcome, error, cost_usd, usage, cause)
+        self.trace = self._opening.account.ended(attempts, outcome, error=error, answer=answer)
+
+    def _closed(
+        self,
+        outcome: Outcome,
+        error: str,
+        cost_usd: float | None,
+        usage: Usage | None,
+        cause: BackendError | None,
+    ) -> tuple[Attempt, ...]:
+        """The attempts, the last one as it ended; the guards hear of that."""
         *before, last = self._opening.attempts
+        seconds = time.perf_counter() - self._opening.started
+        if last.outcome == "rejected":  # whole and known already, the best there is
+            outcome, error = last.outcome, last.error
+        if self._opening.settle is not None:
+            self._opening.settle(
+                Settlement(
+                    error=cause,
+                    cancelled=outcome == "cancelled",
+                    usage=usage,
+                    cost_usd=cost_usd,
+                    duration_s=seconds,
+                    first_token_s=last.duration_s,
+                )
+            )
         attempt = replace(
             last,
             outcome=outcome,
             error=error,
             cost_usd=cost_usd,
             usage=usage,
-            duration_s=time.perf_counter() - self._opening.started,
+            duration_s=seconds,
+            first_token_s=last.duration_s,
         )
-        self.trace = self._opening.account.ended(
-            (*before, attempt), outcome, error=error, answer=answer
-        )
+        return (*before, attempt)
 
 
 class CompletionStream(_Record, Iterator[Chunk]):
@@ -155,21 +222,31 @@ class CompletionStream(_Record, Iterator[Chunk]):
     def __init__(self, opening: Opening, source: Generator[Chunk, None, None]) -> None:
         super().__init__(opening)
         self._source = source
-        self._held = list(reversed(opening.held))
 
     def __iter__(self) -> CompletionStream:
         return self
 
     def __next__(self) -> Chunk:
-        if self._held:
-            return self._received(self._held.pop())
+        while not self._held:
+            try:
+                return self._received(next(self._source))
+            except StopIteration:
+                self._end("answered", cost_usd=None)
+                raise
+            except BackendError as error:
+                self._go_on(error)
+        return self._received(self._held.pop())
+
+    def _go_on(self, error: BackendError) -> None:
+        if not self._may_go_on:
+            raise self._failed(error)
+        assert self._opening.go_on is not None
         try:
-            return self._received(next(self._source))
-        except StopIteration:
-            self._end("answered", cost_usd=None)
-            raise
-        except BackendError as error:
-            raise self._failed(error)  # noqa: B904 (its cause is set already)
+            opening, source = self._opening.go_on(self.text)
+        except ModelRouterError:
+            raise self._failed(error) from error
+        self._taken_over(error, opening)
+        self._source = source
 
     def __enter__(self) -> CompletionStream:
         return self
@@ -199,21 +276,31 @@ class AsyncCompletionStream(_Record, AsyncIterator[Chunk]):
     def __init__(self, opening: Opening, source: AsyncGenerator[Chunk, None]) -> None:
         super().__init__(opening)
         self._source = source
-        self._held = list(reversed(opening.held))
 
     def __aiter__(self) -> AsyncCompletionStream:
         return self
 
     async def __anext__(self) -> Chunk:
-        if self._held:
-            return self._received(self._held.pop())
+        while not self._held:
+            try:
+                return self._received(await anext(self._source))
+            except StopAsyncIteration:
+                self._end("answered", cost_usd=None)
+                raise
+            except BackendError as error:
+                await self._go_on(error)
+        return self._received(self._held.pop())
+
+    async def _go_on(self, error: BackendError) -> None:
+        if not self._may_go_on:
+            raise self._failed(error)
+        assert self._opening.go_on is not None
         try:
-            return self._received(await anext(self._source))
-        except StopAsyncIteration:
-            self._end("answered", cost_usd=None)
-            raise
-        except BackendError as error:
-            raise self._failed(error)  # noqa: B904 (its cause is set already)
+            opening, source = await self._opening.go_on(self.text)
+        except ModelRouterError:
+            raise self._failed(error) from error
+        self._taken_over(error, opening)
+        self._source = source
 
     async def __aenter__(self) -> AsyncCompletionStream:
         return self
@@ -246,10 +333,17 @@ async def anothing() -> AsyncGenerator[Chunk, None]:
         yield chunk
 
 
-def is_visible(chunk: Chunk) -> bool:
-    """Whether the chunk shows the caller anything: text, a tool call, or the end."""
-    return any(
-        c.delta.content or c.delta.tool_calls or c.finish_reason is not None for c in chunk.choices
+def assembled(chunks: Sequence[Chunk], model: str) -> Completion | None:
+    """The whole reply that a stream's chunks add up to; ``None`` while the end is missing."""
+    last = chunks[-1] if chunks else None
+    if last is None or last.usage is None:
+        return None
+    return Completion(
+        id=last.id,
+        created=last.created,
+        model=model,
+        choices=assemble_choices(chunks),
+        usage=last.usage,
     )
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "BegunHook", "Outcome", "Trace", "TraceHook"]
 
-Outcome: TypeAlias = Literal["answered", "failed", "skipped", "cancelled", "interrupted"]
+Outcome: TypeAlias = Literal[
+    "answered", "rejected", "failed", "skipped", "cancelled", "interrupted"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Attempt:
 
     Attributes:
         model: the card's name.
-        outcome: answered, failed, skipped (not feasible any more), cancelled, interrupted.
+        outcome: answered, rejected (an answer that will not do), failed, skipped (not feasible any
+            more, or refused by a guard), cancelled, interrupted.
         duration_s: seconds from the request to its outcome.
         error: the error's class name and message, keys redacted; empty when answered.
         cost_usd: what it cost; ``None`` where that is unknown: no price, or an answer cut off.
@@ -80,6 +83,12 @@ class Trace:
     def duration_s(self) -> float:
         """Seconds spent inside attempts; waits between them are not counted."""
         return sum(a.duration_s for a in self.attempts)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What all attempts cost together; ``None`` where one was charged and it is not known."""
+        costs = [a.cost_usd for a in self.attempts]
+        return None if None in costs else sum(filter(None, costs))
 
     def model_dump(self) -> dict[str, Any]:
         """The attempts as plain data."""

@@ -28,7 +28,8 @@ from modelrouter.cli.base import (
 )
 from modelrouter.decision import Decision
 from modelrouter.exceptions import ConfigurationError
-from modelrouter.router import AUTO, Router
+from modelrouter.resources import AUTO
+from modelrouter.router import Router
 
 __all__ = ["ask", "route"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
@@ -28,12 +28,15 @@ from modelrouter.policies.rules import Rule
 from modelrouter.scoring.base import Prospect, Situation
 from modelrouter.scoring.thresholds import Threshold
 from modelrouter.signals.base import Signals
-from modelrouter.task import Task
+from modelrouter.task import Kind, Task
 
 __all__ = ["Policy", "PolicyLike"]
 
 _CHOSEN: Final = Reason("chosen", "highest utility among those that may do it")
 _FALLBACK: Final = Reason("fallback", "asked if those before it fail")
+
+
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Ruling(NamedTuple):
@@ -62,6 +65,16 @@ class Policy(Configured):
         rules: all that match apply; of ``use`` rules the first match counts.
         cache_pii: whether answers to tasks with personal data may be cached.
         cache_private: whether answers to tasks that must stay on this machine may be cached.
+        min_confidence: how sure a local model must have been of its answer, 0 to 1, for all kinds
+            or by kind; a less sure one is answered again by the next candidate that promises more.
+        hold_back: tokens of a local model's stream that are held back until it is known whether
+            ``min_confidence`` holds; what was shown is never taken back.
+        accept: your own check of a whole reply: ``True``, or anything else (a text says why) and
+            the next candidate is asked. If none will do, the call raises.
+        on_interruption: what a stream does that breaks off after its first text: ``raise``, or
+            ``continue`` with the next candidate from where it broke off.
+        hedge: ask the second candidate too when the first has not begun to answer after so many
+            seconds; ``True`` for the time that 95 % of its answers took. What comes first counts.
 
     Raises:
         ConfigurationError: an unknown field, or a value that it cannot take.
@@ -76,6 +89,11 @@ class Policy(Configured):
     rules: Annotated[Sequence[Rule], AfterValidator(tuple)] = ()
     cache_pii: bool = False
     cache_private: bool = False
+    min_confidence: Share | dict[Kind, Share] | None = None
+    hold_back: int = Field(default=16, ge=1)
+    accept: Callable[[Any], bool | str] | None = None
+    on_interruption: Literal["raise", "continue"] = "raise"
+    hedge: bool | Annotated[float, Field(gt=0)] = False
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Policy:
@@ -225,6 +243,11 @@ class Policy(Configured):
         ]
         return tuple(self._obstacles(prospect, task, signals, matching))
 
+    def least_confidence(self, kind: Kind) -> float | None:
+        """How sure a local model must have been of its answer to a task of this kind."""
+        least = self.min_confidence
+        return least.get(kind) if isinstance(least, dict) else least
+
     def model_names(self) -> frozenset[str]:
         """Every model that a rule names, so that a misspelt one is found early."""
         return frozenset(name for rule in self.rules for name in rule.target.models)
@@ -280,6 +303,11 @@ class Policy(Configured):
                     f"rules[{place}] ({rule}) holds a function, which no file can.",
                     hint="Use conditions such as metadata={'team': 'legal'} instead.",
                 )
+        if self.accept is not None:
+            raise ConfigurationError(
+                "accept is a function, which no file can hold.",
+                hint="Add it after reading: policy.model_copy(update={'accept': ...}).",
+            )
         dumped = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         return {"name": self.name, **dumped}
 

@@ -191,8 +191,9 @@ class Generation:
         )
 
     def _check_confidence(self) -> None:
-        floor = self.job.options.confidence_floor
-        if not floor or self.certainty is None:
+        options = self.job.options
+        floor, window = options.confidence_floor, options.confidence_window
+        if not floor or self.certainty is None or (window and self.generated > window):
             return
         mean = self.certainty.settled().mean_logprob
         if mean >= math.log(floor):

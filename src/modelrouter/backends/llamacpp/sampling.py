@@ -39,9 +39,10 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "max_tokens": (1, math.inf),
     "n": (1, 128),
     "confidence_floor": (0.0, 1.0),
+    "confidence_window": (1, math.inf),
     "top_logprobs": (0, 20),
 }
-_WHOLE: Final = ("top_k", "seed", "max_tokens", "n", "top_logprobs")
+_WHOLE: Final = ("top_k", "seed", "max_tokens", "n", "top_logprobs", "confidence_window")
 _MOST_BIAS: Final = 100.0
 """OpenAI's. With more, a score could overflow, and a token that the grammar forbids be drawn."""
 
@@ -87,6 +88,7 @@ class SamplingOptions:
         top_logprobs: of how many of the likeliest tokens it is reported too.
         confidence_floor: the answer is given up when the geometric mean of its tokens'
             probabilities is below this; 0 never does.
+        confidence_window: tokens within which that is looked at; ``None`` for the whole answer.
     """
 
     temperature: float = 0.0
@@ -104,6 +106,7 @@ class SamplingOptions:
     logprobs: bool = False
     top_logprobs: int = 0
     confidence_floor: float = 0.0
+    confidence_window: int | None = None
 
     @classmethod
     def of(cls, settings: GenerationSettings, model: str) -> SamplingOptions:
@@ -114,6 +117,7 @@ class SamplingOptions:
         """
         given = dict(settings.as_parameters())
         given["confidence_floor"] = settings.confidence_floor
+        given["confidence_window"] = settings.confidence_window
         given.update(given.pop("extra_body", None) or {})
         given = {k: v for k, v in given.items() if v is not None and v is not UNSET}
         chosen: dict[str, Any] = {}
