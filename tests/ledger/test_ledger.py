@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from modelrouter import (
     AllCandidatesFailedError,
@@ -182,7 +183,9 @@ def test_a_kept_task_comes_back_whole(tmp_path):
 
 
 def test_no_key_is_ever_kept(tmp_path):
-    card = SMALL.model_copy(update={"api_key": "sk-secret-000000", "api_key_env": "ACME_KEY"})
+    card = SMALL.model_copy(
+        update={"api_key": SecretStr("sk-secret-000000"), "api_key_env": "ACME_KEY"}
+    )
     path = tmp_path / "l"
     with Ledger(path, text="keep") as ledger:
         router_with(ledger, lambda r: "ok", card).completion(TASK)
