@@ -78,6 +78,7 @@ EXPORTS = {
     "NotAdmittedError",
     "QueueFullError",
     "RateLimitError",
+    "RetiredModelError",
     "ScorerFileError",
     "ServerError",
     "StorageError",

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import NotAdmittedError as NotAdmittedError
     from modelrouter.exceptions import QueueFullError as QueueFullError
     from modelrouter.exceptions import RateLimitError as RateLimitError
+    from modelrouter.exceptions import RetiredModelError as RetiredModelError
     from modelrouter.exceptions import ScorerFileError as ScorerFileError
     from modelrouter.exceptions import ServerError as ServerError
     from modelrouter.exceptions import StorageError as StorageError
@@ -103,6 +104,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "NotAdmittedError",
         "QueueFullError",
         "RateLimitError",
+        "RetiredModelError",
         "ScorerFileError",
         "ServerError",
         "StorageError",

@@ -38,6 +38,7 @@ ReasonCode: TypeAlias = Literal[
     "cooling_down",
     "rate_limit",
     "conversation",
+    "successor",
 ]
 
 

@@ -3,6 +3,7 @@
     ModelRouterError
     ├── ConfigurationError               a Router, Policy, card or setting makes no sense
     │   ├── UnknownModelError            no card has that name; the nearest names are given
+    │   ├── RetiredModelError            its provider has switched it off; names its successor
     │   ├── MissingDependencyError       an optional library is not installed
     │   ├── InvalidExamplesError         labelled rows that nothing can be learned or measured from
     │   ├── ScorerFileError              weights that are missing, damaged or of another version
@@ -68,6 +69,7 @@ __all__ = [
     "NotAdmittedError",
     "QueueFullError",
     "RateLimitError",
+    "RetiredModelError",
     "ScorerFileError",
     "ServerError",
     "StorageError",
@@ -110,6 +112,23 @@ class UnknownModelError(ConfigurationError):
             else "`modelrouter models` lists the known names."
         )
         super().__init__(f"Unknown model {name!r}.", hint=hint)
+
+
+class RetiredModelError(ConfigurationError):
+    """The model asked for by name was switched off by its provider.
+
+    Attributes:
+        name: of the model.
+        retired: since when, as an ISO date.
+        successor: the model to use in its place, if one is known.
+    """
+
+    def __init__(self, name: str, retired: str, successor: str | None) -> None:
+        self.name, self.retired, self.successor = name, retired, successor
+        hint = "Ask for another model."
+        if successor is not None:
+            hint = f"Use {successor!r}, or follow_successor=True."
+        super().__init__(f"{name} was retired by its provider on {retired}.", hint=hint)
 
 
 class MissingDependencyError(ConfigurationError):

@@ -26,6 +26,7 @@ from modelrouter.backends.base import (
 from modelrouter.cache import Cache, CacheLike, Kept
 from modelrouter.catalog import Catalog, ModelCard, discover
 from modelrouter.catalog.card import Speed
+from modelrouter.catalog.succession import in_service
 from modelrouter.config import UNSET, RateLimit, RetryPolicy, Timeout, Unset
 from modelrouter.continuation import asked_to_continue
 from modelrouter.conversations import Conversations, steady
@@ -96,6 +97,7 @@ class _Parts:
         breakers: BreakerPolicy | bool = True,
         guards: Sequence[Guard] = (),
         confidence: Curves | None = None,
+        follow_successor: bool = False,
     ) -> None:
         found = discover(os.environ, models=models or (), catalog=catalog)
         self.catalog, self.unavailable = found.catalog, found.unavailable
@@ -113,6 +115,7 @@ class _Parts:
             budgets=budgets, limits=limits, breakers=breakers, store=budget_store, guards=guards
         )
         self.confidence = confidence or Curves()
+        self.follow_successor = follow_successor
         self._conversations = Conversations()
         self._backends: dict[str, Backend] = dict(backends or {})
         self._own: list[Backend] = []
@@ -193,10 +196,28 @@ class _Parts:
         chosen_policy = self.policy if policy is None else self._checked(Policy.of(policy))
         lineup = self._lineup
         if model != AUTO:
-            lineup = Lineup((self.catalog.get(model),), self.unavailable)
+            lineup = Lineup((self._in_service(model),), self.unavailable)
         signals = self._signals(task, self._tokenizer())
         situation = assess(task, signals, lineup, self.scorer, self._measured())
-        return self.guards.seen(chosen_policy.decide(situation))
+        decision = self.guards.seen(chosen_policy.decide(situation))
+        return decision if model == AUTO else self._standing_in(decision, model)
+
+    def _in_service(self, model: str) -> ModelCard:
+        """The card of a model asked for by name, or of its successor where that is wanted."""
+        card = self.catalog.get(model)
+        return in_service(card, self.catalog, follow_successor=self.follow_successor)
+
+    def _standing_in(self, decision: Decision, model: str) -> Decision:
+        """The decision, with a word about it where the model asked for has been succeeded."""
+        asked = self.catalog.get(model)
+        if asked.retired is None or all(c.card is asked for c in decision.candidates):
+            return decision
+        why = Reason("successor", "succeeds {}, retired on {}", (asked.name, asked.retired))
+        return Decision.of(
+            tuple(c._replace(reasons=(why, *c.reasons)) for c in decision.candidates),
+            policy=decision.policy,
+            situation=decision.situation,
+        )
 
     def _signals(self, task: Task, tokenizer: Tokenizer | None) -> Signals:
         return read(task, difficulty=self.scorer.read, tokenizer=tokenizer)
@@ -611,6 +632,8 @@ class Router(_Parts):
         limits: requests and tokens a minute, for each hosted model or by name (:class:`RateLimit`).
         breakers: whether, or when (:class:`BreakerPolicy`), models that fail are left alone.
         guards: further ones of your own, asked before every attempt.
+        follow_successor: whether a retired model, asked for by name, gives way to its successor; it
+            is a :class:`RetiredModelError` otherwise.
         confidence: what a local model's probabilities are worth, learned from scored answers.
 
     Raises:

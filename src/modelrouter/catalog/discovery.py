@@ -19,6 +19,7 @@ from modelrouter.catalog.builtin import (
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.catalog import Catalog
 from modelrouter.catalog.gguf import check
+from modelrouter.catalog.succession import is_switched_off
 from modelrouter.exceptions import ConfigurationError, ModelFileError, UnknownModelError
 
 __all__ = ["Found", "Unavailable", "discover", "models_directory"]
@@ -181,7 +182,7 @@ def _with_base_url(card: ModelCard, environ: Mapping[str, str]) -> ModelCard:
 
 def _missing(card: ModelCard, environ: Mapping[str, str]) -> Unavailable | None:
     # What the provider switched off, a server of the user's own may still have.
-    if card.retired is not None and card.api_base is None:
+    if is_switched_off(card):
         use = f"use {card.successor}" if card.successor else ""
         return Unavailable(f"retired by its provider on {card.retired}", use)
     embeds_here = card.backend == "llamacpp" and "embedding" in card.modalities_out
