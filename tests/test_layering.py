@@ -58,6 +58,8 @@ HEAVY = {
     "numpy": "*.py",
     "pyarrow": "ledger/export.py",
     "sqlite3": "*.py",
+    "phonenumbers": "signals/privacy/*.py",
+    "stdnum": "signals/privacy/*.py",
 }
 
 When = Literal["import", "call", "typing"]

@@ -49,6 +49,15 @@ FOUND = {
         "NL91ABNA0417164300.",
     ],
     "us_ssn": ["SSN 123-45-6789", "078-05-1120."],
+    "national_id": [
+        "CPF 390.533.447-05",
+        "il codice fiscale RSSMRA85T10A562S",
+        "DNI 12345678Z",
+        "BSN 111222333",
+        "NHS number 943 476 5870",
+        "NINO: JG103759A",
+        "rodné číslo 710319/2745",
+    ],
     "ip_address": ["from 203.0.113.45:8080", "192.168.10.24", "2001:db8:85a3::8a2e:370:7334"],
     "api_key": [
         "sk-proj-abc123DEF456ghi789JKL",
@@ -86,6 +95,12 @@ NOT_PERSONAL = [
     "the phone costs 1200000 won",
     "x=0 10 20 30",
     "task-sk-learn-abcdefghijklmnopqrstuvwxyz",
+    "111222333 rows",
+    "BSN 111222334",
+    "390.533.447-06",
+    "pages 100-200-3000",
+    "at 12::34 o'clock",
+    "a1::b2::c3",
 ]
 FILLER = "The harbour handled 13.4 million containers in 2024, at a cost of 1,200 euros each. "
 

@@ -1,4 +1,4 @@
-"""Privacy: which kinds of personal data a text holds.
+"""Finding personal data in a text: patterns first, then the check of what they found.
 
 Every character is looked at, but for encoded files and long tables of numbers: of those in a text
 of more than :data:`LONG` characters some stretches are read, spread evenly. A list of customers is
@@ -7,12 +7,14 @@ data all the same, of the kind :data:`UNREAD`.
 
 Each kind has an anchor that is rare in usual text and quick to find ("@", "-dd-", "+"), and a
 check of what stands around it, so a text without personal data costs a few substring searches
-and no expression can backtrack beyond a bounded stretch. Precision comes first: dates, versions,
-ISBNs, prices and order numbers are not phone numbers. What is found are the kinds, never the
-data: nothing of the text is kept.
+and no expression can backtrack beyond a bounded stretch. What a pattern finds is checked by the
+rules of its issuer: check digits, numbering plans (``validate.py``). Precision comes first: dates,
+versions, ISBNs, prices and order numbers are not phone numbers. What is found are the kinds,
+never the data: nothing of the text is kept.
 
 Not looked for, because text alone does not tell them reliably: names, postal addresses,
-passport numbers, health.
+passport numbers, health. How much is found, and how much is not mistaken for it, is measured on
+labelled lines in the tests.
 """
 
 from __future__ import annotations
@@ -20,6 +22,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Final
+
+from modelrouter.signals.privacy.national import (
+    is_marked_shape,
+    is_national_number,
+    labelled_rules,
+)
+from modelrouter.signals.privacy.validate import REGIONS, is_card, is_iban, is_phone
 
 __all__ = ["LONG", "PII_KINDS", "UNREAD", "find_pii"]
 
@@ -116,16 +125,17 @@ _AMERICAN: Final = re.compile(
     r"-(?<=[0-9]{3}-)[0-9]{3}-[0-9]{4}(?![0-9-])"  # 415-555-2671, before the first hyphen
 )
 _DOTTED: Final = re.compile(r"\.(?<=[0-9]{3}\.)[0-9]{3}\.[0-9]{4}(?![0-9.])")
-_BRACKETED: Final = re.compile(r"\([0-9]{3,5}\) ?[0-9]{3,4}[ .\-][0-9]{3,4}(?![0-9])")
+_BRACKETED: Final = re.compile(r"\([0-9]{2,5}\) ?[0-9]{3,5}[ .\-][0-9]{3,4}(?![0-9])")
 _NATIONAL: Final = re.compile(
     r"0(?<![\w.,:/\-]0)(?<![0-9] 0)[1-9][0-9]{0,3}(?:[ /\-][0-9]{2,8}){1,4}(?![0-9])"
 )
 _SSN_SHAPE: Final = re.compile(r"[0-9]{3}-[0-9]{2}-[0-9]{4}")
 _DATE: Final = re.compile(r"[0-9]{1,2}([-/ ])[0-9]{1,2}\1(?:19|20)[0-9]{2}")
 _ANNOUNCES: Final = re.compile(
-    r"(?:phone|mobile|cell|tel|telephone|call|ring|dial|fax|text|whatsapp|my number|téléphone|"
-    r"teléfono|telefono|telefon|handy|handynummer)s?"
-    r"(?:\W+(?:me|us|him|her|them|at|on|is|number|no|office|home|work|back|or|ist|es|est)\b)*"
+    r"(?:phone|mobile|cell|tel|telephone|call|ring|dial|fax|text|whatsapp|my number|téléphone|tél|"
+    r"teléfono|telefono|telefon|telefoon|telefone|telefonnummer|rufnummer|handy|handynummer|móvil|"
+    r"celular|telemóvel|cellulare|portable)s?"
+    r"(?:\W+(?:me|us|him|her|them|at|on|is|number|no|office|home|work|back|or|ist|es|est|è|é)\b)*"
     r"[^\w\n]*\(?$",
     re.IGNORECASE,
 )
@@ -140,24 +150,49 @@ _OTHER_NUMBER: Final = re.compile(
 
 def _has_phone(text: str) -> bool:
     return (
-        ("+" in text and _INTERNATIONAL.search(text) is not None)
+        ("+" in text and _has_international(text))
         or ("-" in text and _is_shaped(_AMERICAN, text, before=3))
         or _is_shaped(_DOTTED, text, before=3)
-        or ("(" in text and _BRACKETED.search(text) is not None)
+        or ("(" in text and _has_bracketed(text))
         or ("0" in text and _has_national(text))
     )
 
 
+_MOST_CHECKED: Final = 10
+"""Look-alikes in one text after which the next counts unchecked: so many are a list of numbers."""
+
+
+def _has_international(text: str) -> bool:
+    return any(
+        place >= _MOST_CHECKED or is_phone(match[0])
+        for place, match in enumerate(_INTERNATIONAL.finditer(text))
+    )
+
+
+def _has_bracketed(text: str) -> bool:
+    return any(
+        place >= _MOST_CHECKED or is_phone(match[0], _BRACKET_REGIONS)
+        for place, match in enumerate(_BRACKETED.finditer(text))
+    )
+
+
+_BRACKET_REGIONS: Final = ("US", *REGIONS)
+
+
 def _is_shaped(shape: re.Pattern[str], text: str, *, before: int) -> bool:
     """Whether the shape stands alone with ``before`` digits in front of it, and unlabelled."""
+    checked = 0
     for match in shape.finditer(text):
-        start = match.start() - before
+        start = number = match.start() - before
         if start > 0 and text[start - 1] in _GLUE:
             # A leading country code, "1-415-555-2671".
             if text[max(0, start - 2) : start] not in ("1-", "1."):
                 continue
             start -= 2
-        if not _OTHER_NUMBER.search(text[max(0, start - 14) : start]):
+        if _OTHER_NUMBER.search(text[max(0, start - 14) : start]):
+            continue
+        checked += 1
+        if checked > _MOST_CHECKED or is_phone(text[number : match.end()], ("US",)):
             return True
     return False
 
@@ -166,19 +201,27 @@ _GLUE: Final = frozenset("0123456789-._/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN
 
 
 def _has_national(text: str) -> bool:
+    checked = 0
     for match in _NATIONAL.finditer(text):
-        digits = sum(char.isdigit() for char in match[0])
+        number, start = match[0], match.start()
+        digits = sum(char.isdigit() for char in number)
         if (
-            9 <= digits <= 12
-            and not _DATE.match(match[0])
-            and not _SSN_SHAPE.fullmatch(match[0])
-            and not _OTHER_NUMBER.search(text[max(0, match.start() - 14) : match.start()])
+            not 9 <= digits <= 12
+            or _DATE.match(number)
+            or _SSN_SHAPE.fullmatch(number)
+            or _OTHER_NUMBER.search(text[max(0, start - 14) : start])
+            or labelled_rules(text, start)
         ):
+            continue
+        checked += 1
+        if checked > _MOST_CHECKED or is_phone(number, REGIONS):
             return True
     return False
 
 
 def _is_announced(text: str, start: int, number: str) -> bool:
+    if sum(char.isdigit() for char in number) > _LONGEST_PHONE:
+        return False
     before = text[max(0, start - 32) : start]
     return _ANNOUNCES.search(before) is not None and not _ISO_DATE.match(number)
 
@@ -191,30 +234,73 @@ _ISO_DATE: Final = re.compile(r"(?:19|20)[0-9]{2}[-. ][0-9]{2}[-. ][0-9]{2}")
 # One pass for all that begin with a digit and have no rarer sign to look for.
 _GROUPED: Final = re.compile(
     r"[0-9](?<![0-9].)(?:"
-    r"(?P<credit_card>(?<=[2-6])(?<![0-9][.\-/].)(?:"
-    r"[0-9]{3}(?P<gap>[ -]?)[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{4}(?:(?P=gap)[0-9]{3})?"
-    r"|[47][0-9]{2}(?P<amex>[ -]?)[0-9]{6}(?P=amex)[0-9]{5})(?![0-9]|[.-][0-9]))"
+    r"(?P<lettered>(?<=[A-Z].)(?:"
+    r"[0-9][A-Z][0-9]{2}[A-Z][0-9]{3}[A-Z]"  # Italy
+    r"|[0-9]{5}[HMX][A-Z]{5}[0-9A-Z][0-9]"  # Mexico
+    r"|[0-9]{3}[A-Z]|[0-9]{6}-?[A-Z]"  # India; Spain, for foreigners
+    r"|[0-9](?:[0-9]{2}){2}[A-D])(?![A-Za-z0-9]))"  # the United Kingdom
+    r"|(?P<spaced>(?<=[A-Z] .)[0-9](?: ?[0-9]{2}){2} ?[A-D](?![A-Za-z0-9]))"
     r"|(?P<iban>(?<=[A-Z]{2}.)[0-9](?<![A-Za-z0-9][A-Z]{2}..)(?: ?[A-Z0-9]){11,30})"
-    r"|(?P<phone>(?<![0-9.,\-/:#$].)(?:[ .\-()]?[0-9]){6,11}(?![0-9]|[ .,\-/:%][0-9])))"
+    r"|(?P<credit_card>(?<=[2-6])(?<![0-9][.\-/].)(?:"
+    r"[0-9]{3}(?P<gap>[ -]?)[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{4}(?:(?P=gap)[0-9]{3})?"
+    r"|(?<=3)[0-9]{3}(?P<diners>[ -]?)[0-9]{6}(?P=diners)[0-9]{4}"
+    r"|[47][0-9]{2}(?P<amex>[ -]?)[0-9]{6}(?P=amex)[0-9]{5})(?![0-9]|[.-][0-9]))"
+    r"|(?P<mixed>[0-9]{5}(?:[A-FU-Y][0-9]{3}[0-9A-Z]|[AB][0-9]{8})(?![A-Za-z0-9]))"
+    r"|(?P<run>(?<![0-9.,\-/:#$].)(?:[ .\-()]?[0-9]){6,17}(?![0-9]|[ .,\-/:%][0-9])))"
 )
+_LONGEST_PHONE: Final = 12
 
 
 def _grouped_numbers(text: str) -> set[str]:
     found: set[str] = set()
-    for match in _GROUPED.finditer(text):
-        kind = match.lastgroup or ""
-        if kind in found:
-            continue
-        start = match.start()
-        if kind == "credit_card":
-            holds = _is_card(match[0])
+    at = checked = 0
+    while (match := _GROUPED.search(text, at)) is not None:
+        at, start, kind = match.end(), match.start(), match.lastgroup
+        if kind == "credit_card" and "credit_card" not in found and _is_card(match[0]):
+            found.add("credit_card")
         elif kind == "iban":
-            holds = _is_iban(text[start - 2 : start] + match[0])
-        else:
-            holds = _is_announced(text, start, match[0])
-        if holds:
-            found.add(kind)
+            if "iban" not in found and is_iban(text[start - 2 : start] + match[0]):
+                found.add("iban")
+            else:  # words in capitals and a number: another number may stand among them
+                at = start + 1
+        elif kind != "credit_card" or "credit_card" not in found:
+            if kind == "run" and "phone" not in found and _is_announced(text, start, match[0]):
+                found.add("phone")
+            elif "national_id" not in found or "us_ssn" not in found:
+                number, place = _whole(text, match)
+                rules = labelled_rules(text, place)
+                if rules or is_marked_shape(number):
+                    checked += 1
+                    if checked > _MOST_CHECKED or is_national_number(number, rules):
+                        found.add("us_ssn" if rules == ("us.ssn",) else "national_id")
     return found
+
+
+def _whole(text: str, match: re.Match[str]) -> tuple[str, int]:
+    """The number with the letters that belong to it, and where it begins."""
+    start, end = match.start(), match.end()
+    least = max(0, start - 8)
+    if match.lastgroup == "spaced":
+        start -= 3
+    while start > least and text[start - 1] in _CAPITALS:
+        start -= 1
+    if end < len(text) and text[end] in _CAPITALS:
+        end += 1
+    elif text[end : end + 1] == "-" and text[end + 1 : end + 2] in _CAPITALS:
+        end += 2
+    return text[max(0, start) : end], max(0, start)
+
+
+_CAPITALS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_SLASHED: Final = re.compile(r"/(?<=[0-9]{6}/)(?<![0-9]{7}/)[0-9]{3,4}(?![0-9/])")
+
+
+def _has_slashed(text: str) -> bool:
+    """Numbers at birth of Czechia and Slovakia."""
+    return any(
+        place >= _MOST_CHECKED or is_national_number(text[match.start() - 6 : match.end()], ())
+        for place, match in enumerate(_SLASHED.finditer(text))
+    )
 
 
 _ISSUERS: Final = re.compile(
@@ -225,41 +311,7 @@ _ISSUERS: Final = re.compile(
 
 def _is_card(number: str) -> bool:
     digits = number.replace(" ", "").replace("-", "")
-    return _ISSUERS.match(digits) is not None and _luhn(digits)
-
-
-def _luhn(digits: str) -> bool:
-    """The check digit of payment cards (ISO/IEC 7812-1)."""
-    total = sum(int(d) for d in digits[-1::-2])
-    total += sum(sum(divmod(2 * int(d), 10)) for d in digits[-2::-2])
-    return total % 10 == 0
-
-
-def _is_iban(text: str) -> bool:
-    """Whether an account number (ISO 13616) opens the text; its check digits must hold."""
-    code = text.replace(" ", "")
-    size = _IBAN_LENGTHS.get(code[:2], 0)
-    if not size or len(code) < size:
-        return False
-    # What follows may be words in capitals: the country says where the number ends.
-    return int("".join(str(int(char, 36)) for char in code[4:size] + code[:4])) % 97 == 1
-
-
-_IBAN_LENGTHS: Final = {
-    country: int(length)
-    for length, countries in (
-        line.split(":")
-        for line in (
-            "15:NO", "16:BE", "18:DK FI FO GL NL SD", "19:MK SI", "20:AT BA EE KZ LT LU XK",
-            "21:CH CR HR LI LV", "22:BG BH DE GB GE IE ME RS", "23:AE GI IL IQ OM SO TL",
-            "24:AD CZ ES MD PK RO SA SE SK TN VG", "25:LY PT ST", "26:IS TR",
-            "27:BI DJ FR GR IT MC MR SM", "28:AL AZ BY CY DO GT HU LB NI PL SV",
-            "29:BR EG PS QA UA", "30:JO KW MU YE", "31:MT SC", "32:LC", "33:RU",
-        )
-    )
-    for country in countries.split()
-}  # fmt: skip
-"""Characters in each country's IBAN (SWIFT's registry)."""
+    return _ISSUERS.match(digits) is not None and is_card(digits)
 
 
 # ── the rest
@@ -283,8 +335,10 @@ def _has_ssn(text: str) -> bool:
 
 _IP: Final = re.compile(r"\.(?<=[0-9]\.)[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9]|\.[0-9])")
 _IP_START: Final = re.compile(r"(?:^|[^0-9.])([0-9]{1,3})$")
-_VERSION: Final = re.compile(r"(?:\bv|version|ver\.?|release|==|>=|<=|~=|\^|-)\s*$", re.IGNORECASE)
-_IP6: Final = re.compile(r":(?:[0-9a-fA-F]{0,4}:){2,7}")
+_VERSION: Final = re.compile(
+    r"(?:\bv|\bver\.?|versi[oó]ne?|versão|wersja|release|==|>=|<=|~=|\^|-)\s*$", re.IGNORECASE
+)
+_IP6: Final = re.compile(r"::|:(?:[0-9a-fA-F]{1,4}:){6}")
 _HEX: Final = frozenset("0123456789abcdefABCDEF:")
 
 
@@ -301,30 +355,43 @@ def _has_ip(text: str) -> bool:
         begin = at - len(start[1])
         if not _VERSION.search(text[max(0, begin - 12) : begin]):
             return True
-    return "::" in text or (":" in text and _has_ip6(text))
+    return ":" in text and _has_ip6(text)
+
+
+_LONGEST_IP6: Final = 39
 
 
 def _has_ip6(text: str) -> bool:
     for match in _IP6.finditer(text):
         start, end = match.start(), match.end()
-        while start > 0 and match.start() - start < 5 and text[start - 1] in _HEX:
+        while start > 0 and match.start() - start < _LONGEST_IP6 and text[start - 1] in _HEX:
             start -= 1
-        while end < len(text) and end - match.end() < 5 and text[end] in _HEX:
+        while end < len(text) and end - match.end() < _LONGEST_IP6 and text[end] in _HEX:
             end += 1
-        if _is_ip6(text[start:end]):
+        # Any digit beside it makes "12::34" of a clock or a namespace.
+        if _is_ip6(text[start:end]) and not text[max(0, start - 1) : start].isalnum():
             return True
     return False
 
 
 def _is_ip6(address: str) -> bool:
-    groups = address.split(":")
-    if any(len(group) > 4 for group in groups):
-        return False
-    filled = [group for group in groups if group]
-    full = len(groups) == 8 and len(filled) == 8
-    shortened = address.count("::") == 1 and ":::" not in address and 3 <= len(filled) <= 7
-    return (full or shortened) and any(char.isdigit() for char in address)
+    from ipaddress import AddressValueError, IPv6Address
 
+    if not _ROUTED.match(address):
+        return False
+    try:
+        IPv6Address(
+            address.rstrip(":") if address.endswith(":") and address[-2] != ":" else address
+        )
+    except AddressValueError:
+        return False
+    return True
+
+
+_ROUTED: Final = re.compile(
+    r"(?:[23][0-9a-f]{3}|f[cd][0-9a-f]{2}|fe[89ab][0-9a-f]):", re.IGNORECASE
+)
+"""Global, unique local and link-local unicast (RFC 4291, RFC 4193)."""
 
 _PRIVATE_KEY: Final = "-----BEGIN "
 _KEYS: Final = tuple(
@@ -360,10 +427,11 @@ def _has_key(text: str) -> bool:
 _DETECTORS: Final[tuple[tuple[str, Callable[[str], bool]], ...]] = (
     ("phone", _has_phone),
     ("us_ssn", _has_ssn),
+    ("national_id", _has_slashed),
     ("ip_address", _has_ip),
     ("api_key", _has_key),
 )
 PII_KINDS: Final = (
-    "email", "phone", "credit_card", "iban", "us_ssn", "ip_address", "api_key"
+    "email", "phone", "credit_card", "iban", "us_ssn", "national_id", "ip_address", "api_key"
 )  # fmt: skip
 """What :func:`find_pii` can find."""
