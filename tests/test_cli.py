@@ -149,6 +149,22 @@ def test_models_lists_what_is_here_and_what_would_enable_the_rest():
     assert run("models", "--family", "slm").stdout.count("phi-2") >= 1
 
 
+def test_models_can_be_listed_by_what_they_are_best_at():
+    rows = lines(run("models", "--kind", "grammar", "--family", "slm", "--json").stdout)
+    strengths = [row["strength"] for row in rows]
+    assert strengths == sorted(strengths, reverse=True)
+    assert all("slm" in row["families"] for row in rows)
+
+
+def test_compare_puts_two_models_side_by_side():
+    done = run("compare", "mistral 7b", "gpt-4")
+    assert done.returncode == 0
+    assert "adaptability" in done.stdout
+    (row,) = lines(run("compare", "phi-2", "gpt-4", "--json").stdout)
+    assert row["model"] == ["phi-2", "openai/gpt-4"]
+    assert run("compare", "phi-3000", "gpt-4").returncode == 2
+
+
 def test_demo_answers_locally_and_adds_up(tmp_path: Path):
     file = tmp_path / "tasks.jsonl"
     file.write_text(

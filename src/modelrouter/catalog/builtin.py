@@ -58,10 +58,20 @@ def builtin_fields() -> Mapping[str, Mapping[str, Any]]:
     models: dict[str, dict[str, Any]] = tables["models"]
     for name, fields in models.items():
         fields.setdefault("location", "hosted")
-        fields.setdefault("axes", tables["axes"][fields["families"][0]])
+        fields["axes"] = _axes(tables["axes"], fields["families"], fields.get("axes", {}))
+        fields.setdefault("strengths_source", tables["strengths_source"][fields["location"]])
         if fields["location"] == "hosted":
             fields.setdefault("licence", _provider(name).get("terms"))
     return models
+
+
+def _axes(
+    by_family: Mapping[str, Mapping[str, str]], families: list[str], own: Mapping[str, str]
+) -> dict[str, str]:
+    """The comparison in words: the model's own, else its families' one after the other."""
+    axes = by_family[families[0]]
+    joined = {axis: "; ".join(by_family[family][axis] for family in families) for axis in axes}
+    return {**joined, **own}
 
 
 def key_variables(name: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from modelrouter.catalog.card import Family, Location, ModelCard
+from modelrouter.catalog.card import Axes, Family, Location, ModelCard
 from modelrouter.exceptions import UnknownModelError
 from modelrouter.task import Kind
 
@@ -70,11 +70,46 @@ class Catalog:
             and (kind is None or card.scope is None or kind in card.scope)
         )
 
+    def compare(self, one: str, other: str) -> dict[str, list[str]]:
+        """Two models side by side: for each line of the comparison, what is true of each.
+
+        Raises:
+            UnknownModelError: no card has one of the names.
+        """
+        pair = [_described(self.get(name)) for name in (one, other)]
+        return {what: [each[what] for each in pair] for what in pair[0]}
+
     def _nearest(self, name: str) -> list[str]:
         short = _plain(name.rpartition("/")[2])
         near = difflib.get_close_matches(_plain(name), self._short, n=3, cutoff=0.5)
         near += difflib.get_close_matches(short, self._short, n=3, cutoff=0.6)
         return list(dict.fromkeys(full for found in near for full in self._short[found]))[:3]
+
+
+def _described(card: ModelCard) -> dict[str, str]:
+    axes = {} if card.axes is None else card.axes.model_dump()
+    price = card.price
+    best = sorted(card.strengths, key=lambda kind: -card.strengths[kind])[:4]
+    cost = "unknown"
+    if card.location == "local":
+        cost = "free"
+    elif price is not None:
+        cost = f"${price.input * 1e6:.2f} in, ${price.output * 1e6:.2f} out for a million tokens"
+    return {
+        "model": card.name,
+        "families": ", ".join(sorted(card.families)),
+        **{axis: axes.get(axis, "not known") for axis in Axes.model_fields},
+        "runs": "on this machine" if card.location == "local" else "hosted",
+        "parameters": f"{card.parameters:,}" if card.parameters else "not published",
+        "context_window": f"{card.context_window:,} tokens",
+        "reads": ", ".join(sorted(card.modalities_in)),
+        "makes": ", ".join(sorted(card.modalities_out)),
+        "best_at": ", ".join(f"{kind} {card.strengths[kind]:.2f}" for kind in best) or "not known",
+        "strengths_source": card.strengths_source or "a guess by default",
+        "price": cost,
+        "licence": card.licence or "not known",
+        "in_service": f"no, since {card.retired}" if card.retired else "yes",
+    }
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line: route, ask, models, demo, fit, eval, ledger, replay.
+"""The command line: route, ask, models, compare, demo, fit, eval, ledger, replay.
 
 Exit codes: 0 done; 1 a model was asked and failed; 2 the input makes no sense; 3 no model may do
 the task. Tables go to standard output, progress to standard error; ``--json`` gives one JSON
@@ -28,7 +28,14 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     help="Which model should do this task?", no_args_is_help=True, pretty_exceptions_enable=False
 )
-for command in (routing.route, routing.ask, models.models, demo.demo, learning.fit):
+for command in (
+    routing.route,
+    routing.ask,
+    models.models,
+    models.compare,
+    demo.demo,
+    learning.fit,
+):
     app.command()(command)
 app.command(name="eval")(learning.evaluation)
 app.command()(ledger.replay)
