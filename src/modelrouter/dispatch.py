@@ -202,12 +202,12 @@ def dispatch(call: Call) -> Flow[Any]:
         result = yield from _round(call, pending, log)
         if result is not None:
             return result
-        pending, soonest = log.later()
+        pending, soonest, pause = log.later()
         if not pending or soonest >= log.time_left():
             break
         log.is_over = False
-        log.waited_s += soonest
-        yield Wait(soonest)
+        log.waited_s += pause
+        yield Wait(pause)
     if log.unsure and not log.kept and not log.refusals:
         # A guess is better than nothing: nobody else answered.
         result = yield from _ask(call, log.unsure[0], log, sure_or_not=True)
@@ -360,7 +360,8 @@ class _Log:
         self.waited_s = 0.0
         self.refusals: dict[str, Refusal] = {}
         self.is_over = self.is_last = False
-        self._later: list[tuple[float, Candidate]] = []
+        self._later: list[tuple[Refusal, Candidate]] = []
+        self._refused: dict[str, Attempt] = {}
 
     @property
     def unsure_name(self) -> str:
@@ -371,10 +372,12 @@ class _Log:
             return float("inf")
         return self._timeout.total - self.waited_s - sum(a.duration_s for a in self.attempts)
 
-    def later(self) -> tuple[list[Candidate], float]:
-        """The candidates that a guard may admit after some seconds, and after how many."""
+    def later(self) -> tuple[list[Candidate], float, float]:
+        """The candidates that a guard may admit later, after how many seconds, when to look."""
         found, self._later = self._later, []
-        return [c for _, c in found], min((s for s, _ in found), default=0.0)
+        soonest = min((r.retry_in_s or 0.0 for r, _ in found), default=0.0)
+        pause = min((r.pause_s or 0.0 for r, _ in found), default=0.0)
+        return [candidate for _, candidate in found], soonest, pause
 
     def skipped(self, candidate: Candidate, why: str) -> None:
         self.attempts.append(Attempt(candidate.model, "skipped", 0.0, why))
@@ -384,13 +387,18 @@ class _Log:
         )
 
     def refused(self, candidate: Candidate, refusal: Refusal) -> None:
-        self.attempts.append(Attempt(candidate.model, "skipped", 0.0, str(refusal.reason)))
+        # A call that waits looks again many times: the last word is enough.
+        before = self._refused.get(candidate.model)
+        self.attempts = [attempt for attempt in self.attempts if attempt is not before]
+        attempt = Attempt(candidate.model, "skipped", 0.0, str(refusal.reason))
+        self._refused[candidate.model] = attempt
+        self.attempts.append(attempt)
         self.refusals[candidate.model] = refusal
         if refusal.final:
             self.is_over = True
             self._later.clear()
         if refusal.retry_in_s is not None and self._is_worth_waiting(refusal):
-            self._later.append((refusal.retry_in_s, candidate))
+            self._later.append((refusal, candidate))
 
     def _is_worth_waiting(self, refusal: Refusal) -> bool:
         """For a model that cools down no longer than between two tries: the caller is told."""

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from modelrouter import (
     BreakerPolicy,
     Budget,
+    BudgetExceededError,
     Catalog,
     ConfigurationError,
+    CoolingDownError,
+    NotAdmittedError,
     RateLimit,
+    RateLimitError,
+    RetryPolicy,
     Router,
     ServerError,
     StorageError,
 )
+from modelrouter.catalog import Price
 from modelrouter.guards import Settlement
-from modelrouter.testing import EchoBackend, example_card
+from modelrouter.testing import EchoBackend, FunctionBackend, example_card
 from tests.guards.intents import intent
 
 CARDS = (example_card("acme/best", general_strength=0.95), example_card("acme/good"))
@@ -79,3 +89,114 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path):
     with pytest.raises(StorageError, match="budget file"):
         router_with(budgets=[Budget(usd=1)], budget_store=tmp_path / "b.db")
     router_with(limits=RateLimit(rpm=5)).close()
+
+
+def test_calls_at_once_never_pass_a_budget_and_none_is_lost_while_money_comes_back(tmp_path):
+    """Twenty calls may cost a cent each at worst and cost less; only a few fit in at a time."""
+    card = example_card("acme/only", price=Price(input=0.0, output=1e-4))
+    budget = Budget(usd=0.025)
+    high: list[float] = []
+
+    def answer(request) -> str:
+        high.append(sum(s.spent_usd + s.reserved_usd for s in router.budgets()))
+        time.sleep(0.01)
+        return "four words in all"
+
+    router = Router(
+        catalog=Catalog([card]),
+        backends={"test": FunctionBackend(answer)},
+        budgets=budget,
+        budget_store=tmp_path / "b.db",
+    )
+    with router, ThreadPoolExecutor(10) as pool:
+        replies = list(
+            pool.map(lambda n: router.completion(f"task {n}", max_tokens=100), range(20))
+        )
+        (standing,) = router.budgets()
+    assert max(high) <= budget.usd + 1e-12
+    assert standing.spent_usd == pytest.approx(sum(r.cost_usd for r in replies))
+    assert standing.reserved_usd == 0.0
+
+
+def test_a_budget_that_is_used_up_raises_with_the_way_out(tmp_path):
+    card = example_card("acme/only", price=Price(input=0.0, output=1e-4))
+    with Router(
+        catalog=Catalog([card]),
+        backends={"test": EchoBackend()},
+        budgets=Budget(usd=0.005),
+        budget_store=tmp_path / "b.db",
+    ) as router:
+        with pytest.raises(BudgetExceededError, match=r"may take \$0\.01.*lower max_tokens"):
+            router.completion("hello there", max_tokens=100)
+        assert router.completion("hello there", max_tokens=40).text == "hello there"
+
+
+def test_at_the_limit_the_local_model_answers_where_the_budget_says_so(tmp_path):
+    local = example_card("here/small", location="local", general_strength=0.6)
+    with Router(
+        catalog=Catalog([CARDS[0], local]),
+        backends={"test": EchoBackend()},
+        policy="best",
+        budgets=Budget(usd=0.0, at_limit="local"),
+        budget_store=tmp_path / "b.db",
+    ) as router:
+        reply = router.completion("hello there", max_tokens=100)
+    assert reply.model == "here/small"
+    assert reply.trace.attempts[0].outcome == "skipped"
+    assert "budget of $0 a day" in reply.trace.attempts[0].error
+
+
+def test_a_broken_budget_file_stops_hosted_calls(tmp_path):
+    with router_with(budgets=Budget(usd=1), budget_store=tmp_path / "b.db") as router:
+        router.completion("hello there", max_tokens=10)
+        router.guards.close()
+        with pytest.raises(StorageError, match="budget file"):
+            router.completion("hello there", max_tokens=10)
+
+
+def test_a_rate_limit_is_waited_for_up_to_the_deadline_and_no_longer():
+    with Router(
+        catalog=Catalog([CARDS[0]]),
+        backends={"test": EchoBackend()},
+        limits=RateLimit(rpm=1),
+        timeout=0.3,
+    ) as router:
+        router.completion("hello there")
+        began = time.monotonic()
+        with pytest.raises(NotAdmittedError, match="1 requests a minute is reached") as caught:
+            router.completion("hello there")
+        assert time.monotonic() - began < 0.3
+        assert caught.value.retry_in_s == pytest.approx(60, abs=1)
+
+
+def test_when_everything_cools_down_the_error_says_until_when():
+    def answer(request) -> str:
+        raise RateLimitError("slow down", status=429, retry_after=30.0)
+
+    backend = FunctionBackend(answer)
+    with Router(
+        catalog=Catalog([CARDS[0]]), backends={"test": backend}, retry=RetryPolicy(max_attempts=1)
+    ) as router:
+        with pytest.raises(RateLimitError):
+            router.completion("hello there")
+        with pytest.raises(CoolingDownError, match=r"the next try makes sense in (30|29)\.") as hot:
+            router.completion("hello there")
+        assert 29 < hot.value.retry_in_s <= 30
+        assert len(backend.requests) == 1
+
+
+async def test_a_waiting_call_does_not_hold_others_up_and_leaves_one_line_in_its_trace(tmp_path):
+    card = example_card("acme/only", price=Price(input=0.0, output=1e-4))
+    with Router(
+        catalog=Catalog([card]),
+        backends={"test": EchoBackend()},
+        budgets=Budget(usd=0.01),
+        budget_store=tmp_path / "b.db",
+    ) as router:
+        passed = router.guards.admit(intent(0.01))
+        waiting = asyncio.create_task(router.acompletion("hello there", max_tokens=90))
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+        router.guards.settle(passed, Settlement(cost_usd=0.0))
+        reply = await waiting
+    assert [a.outcome for a in reply.trace.attempts] == ["skipped", "answered"]
