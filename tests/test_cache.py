@@ -21,7 +21,9 @@ from modelrouter import (
     Rule,
     StorageError,
 )
+from modelrouter.images import data_url
 from modelrouter.testing import FunctionBackend, example_card
+from tests.support.pictures import picture
 
 TASK = "Prove that the square root of 2 is irrational."
 PRIVATE = "Write to ann.smith@example.org about the weather."
@@ -199,7 +201,7 @@ def test_private_tasks_are_cached_only_where_the_policy_allows_it(path, way):
 def test_a_picture_by_url_is_asked_anew(path):
     sees = HOSTED.model_copy(update={"modalities_in": frozenset({"text", "image"})})
     router, backend = made(path, sees)
-    for url, asked in (("https://example.org/cat.png", 2), ("data:image/png;base64,AAAA", 3)):
+    for url, asked in (("https://example.org/cat.png", 2), (data_url(picture()), 3)):
         task = [
             {
                 "role": "user",

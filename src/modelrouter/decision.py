@@ -39,6 +39,7 @@ ReasonCode: TypeAlias = Literal[
     "rate_limit",
     "conversation",
     "successor",
+    "pictures",
 ]
 
 
@@ -330,20 +331,41 @@ class Decision:
                 hint="Set a provider's key (OPENAI_API_KEY ...) or pass models=[...] to Router.",
             )
         considered = [
-            c for c in self.candidates if not any(r.code == "unavailable" for r in c.reasons)
+            c
+            for c in self.candidates
+            if not (_ruled_out_by(c, "unavailable") or _ruled_out_by(c, "location"))
         ]
+        private = any(_ruled_out_by(c, "location") for c in self.candidates)
         lines = "".join(f"\n  {c.model}: {c.reason}" for c in self.candidates)
         enable = self.best_if_enabled
         fix = enable.reasons[0].fix if enable else ""
         hint = f"\nTo enable {enable.model}: {fix}" if enable and fix else ""
         kind: type[NoEligibleModelError] = NoEligibleModelError
         what = f"No eligible model for this {s.kind} task under policy {self.policy!r}"
-        if considered and all(_ruled_out_by(c, "modality") for c in considered):
-            kind, what = UnsupportedModalityError, "No model that may be used here sees images"
+        if (considered or private) and all(_ruled_out_by(c, "modality") for c in considered):
+            kind, what = _no_modality(s)
+            if private and "vision" in s.needs:
+                hint = _PRIVATE_VISION
         elif all(_too_long(c) for c in self.candidates):
             kind = ContextWindowExceededError
             what = f"The task needs {_tokens(s)} context tokens, more than any model here has"
         return kind(f"{what}:{lines}", decision=self, hint=hint)
+
+
+_PRIVATE_VISION: Final = (
+    "\nThe policy keeps pictures on this machine: name a local server that sees, "
+    'ModelCard.server("http://127.0.0.1:11434/v1", model=..., modalities_in={"text", "image"}), '
+    "or use a policy that allows hosted models."
+)
+
+
+def _no_modality(signals: Signals) -> tuple[type[NoEligibleModelError], str]:
+    """The error where what rules all models out is what they read or make."""
+    if "vision" in signals.needs:
+        return UnsupportedModalityError, "No model that may be used here sees images"
+    if signals.kind == "image_generation":
+        return UnsupportedModalityError, "No model that may be used here makes images"
+    return NoEligibleModelError, f"No model that may be used here does {signals.kind} tasks"
 
 
 _CHOSEN_NOW: Final = Reason("chosen", "highest utility among those that may do it now")

@@ -308,13 +308,18 @@ def _request(call: Call, card: ModelCard, left: float, floor: float | None) -> R
         )
     return Request(
         card=card,
-        messages=call.task.to_openai(),
+        messages=_task_for(card, call.task).to_openai(),
         settings=settings,
         tools=call.task.tools,
         tool_choice=call.task.tool_choice,
         response_format=call.task.response_format,
         timeout_s=None if allowed == float("inf") else allowed,
     )
+
+
+def _task_for(card: ModelCard, task: Task) -> Task:
+    """The task as this model may read it: earlier pictures that it cannot see are left out."""
+    return task if "image" in card.modalities_in else task.without_images()
 
 
 def pause_before_retry(policy: RetryPolicy, error: BackendError, asked: int) -> float | None:

@@ -11,7 +11,7 @@
     ├── InvalidTaskError                 the task itself is malformed
     ├── NoEligibleModelError             no candidate may do the task; says why for each
     │   ├── ContextWindowExceededError   the prompt is longer than every window
-    │   └── UnsupportedModalityError     an image, and no model here that sees
+    │   └── UnsupportedModalityError     an image, and no model here that sees (or makes) any
     ├── NotAdmittedError                 models may do the task, but none may be asked just now
     │   ├── BudgetExceededError          a budget is used up, or would be passed
     │   └── CoolingDownError             every model cools down after failures; says for how long
@@ -198,7 +198,7 @@ class ContextWindowExceededError(NoEligibleModelError):
 
 
 class UnsupportedModalityError(NoEligibleModelError):
-    """The task holds an image, and no model that may be used sees."""
+    """The task holds an image, and no model that may be used sees; or wants one, and none draws."""
 
 
 class NotAdmittedError(ModelRouterError):

@@ -50,6 +50,7 @@ from modelrouter.options import (
     checked_texts,
     generation_settings,
 )
+from modelrouter.picturing import told_of_pictures
 from modelrouter.policies import Policy, PolicyLike
 from modelrouter.resources import AUTO, AsyncChat, AsyncEmbeddings, Chat, Embeddings
 from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage
@@ -200,6 +201,8 @@ class _Parts:
         signals = self._signals(task, self._tokenizer())
         situation = assess(task, signals, lineup, self.scorer, self._measured())
         decision = self.guards.seen(chosen_policy.decide(situation))
+        if task.has_images:
+            decision = told_of_pictures(decision)
         return decision if model == AUTO else self._standing_in(decision, model)
 
     def _in_service(self, model: str) -> ModelCard:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from modelrouter.exceptions import InvalidTaskError
+from modelrouter.images import is_picture, picture_url
 
 __all__ = ["KINDS", "Kind", "Message", "Task", "TaskLike"]
 
@@ -33,11 +34,17 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _SYSTEM_ROLES: Final = ("system", "developer")
 _NOTHING: Final = (None,) * 6
+_IMAGE_PARTS: Final = ("image_url", "input_image", "image")
+_AUDIO_PARTS: Final = ("input_audio", "audio", "audio_url")
+_LEFT_OUT: Final = "[A picture was shown here; it is left out.]"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. ``text`` joins its text parts; ``images`` are the URLs of its image parts."""
+    """One turn. ``text`` joins its text parts; ``images`` are the URLs of its image parts.
+
+    An image given as a path, bytes or PIL image is there, and in ``raw``, as a data URL.
+    """
 
     role: str
     text: str
@@ -47,6 +54,13 @@ class Message:
     def to_openai(self) -> dict[str, Any]:
         """The message as the OpenAI protocol writes it; a copy, safe to change."""
         return copy.deepcopy(dict(self.raw))
+
+    def without_images(self) -> Message:
+        """The message with a note in place of each image, for a model that does not see."""
+        if not self.images:
+            return self
+        text = "\n".join(filter(None, (self.text, *([_LEFT_OUT] * len(self.images)))))
+        return Message(self.role, text, (), {**self.raw, "content": text})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +151,12 @@ class Task:
         """Whether any turn holds an image."""
         return any(m.images for m in self.messages)
 
+    def without_images(self) -> Task:
+        """The same task with a note in place of each image, for a model that does not see."""
+        if not self.has_images:
+            return self
+        return replace(self, messages=tuple(m.without_images() for m in self.messages))
+
     def to_openai(self) -> list[dict[str, Any]]:
         """The messages as the OpenAI protocol writes them."""
         return [m.to_openai() for m in self.messages]
@@ -191,7 +211,27 @@ def _message(raw: object, where: str) -> Message:
     content = raw.get("content")
     place = where if where == "task" else f"{where}.content"
     text, images = _content(content, place, optional=_may_be_empty(role, raw))
-    return Message(role=role, text=text, images=images, raw=copy.deepcopy(dict(raw)))
+    written = dict(raw)
+    if images:  # as the protocol writes them, whatever way they were given
+        assert isinstance(content, Sequence)
+        written["content"] = list(_written(content, images))
+    return Message(role=role, text=text, images=images, raw=copy.deepcopy(written))
+
+
+def _written(parts: Sequence[object], images: Iterable[str]) -> Iterator[object]:
+    """The parts of a message, with each image by its URL."""
+    urls = iter(images)
+    for part in parts:
+        if is_picture(part):
+            yield {"type": "image_url", "image_url": {"url": next(urls)}}
+        elif isinstance(part, Mapping) and part.get("type") in _IMAGE_PARTS:
+            given = part.get("image_url")
+            kept = dict(given) if isinstance(given, Mapping) else {}
+            if isinstance(part.get("detail"), str):
+                kept.setdefault("detail", part["detail"])
+            yield {"type": "image_url", "image_url": {**kept, "url": next(urls)}}
+        else:
+            yield part
 
 
 def _may_be_empty(role: str, raw: Mapping[str, Any]) -> bool:
@@ -227,15 +267,25 @@ def _parts(parts: Sequence[object], where: str) -> tuple[str, tuple[str, ...]]:
         if isinstance(part, str):
             texts.append(part)
             continue
+        if is_picture(part):
+            images.append(picture_url(part, place))
+            continue
         if not isinstance(part, Mapping):
             raise InvalidTaskError(place, f"expected a mapping, got {type(part).__name__}.")
         kind = part.get("type")
         if kind in ("text", "input_text"):
             texts.append(_string(part.get("text"), f"{place}.text"))
-        elif kind == "image_url":
-            images.append(_image_url(part.get("image_url"), f"{place}.image_url"))
+        elif kind in _IMAGE_PARTS:
+            name = "image" if kind == "image" else "image_url"
+            images.append(_image_url(part.get(name), f"{place}.{name}"))
         elif kind == "refusal":
             texts.append(_string(part.get("refusal"), f"{place}.refusal"))
+        elif kind in _AUDIO_PARTS:
+            raise InvalidTaskError(
+                f"{place}.type",
+                f"the part {kind!r} is sound, which no model here hears.",
+                hint="Transcribe it first and give the text.",
+            )
         else:
             raise InvalidTaskError(
                 f"{place}.type",
@@ -253,17 +303,11 @@ def _string(value: object, where: str) -> str:
 
 def _image_url(value: object, where: str) -> str:
     url = value.get("url") if isinstance(value, Mapping) else value
-    if not isinstance(url, str) or not url.strip():
+    if url is None or (isinstance(url, str) and not url.strip()):
         raise InvalidTaskError(
             where, "has no url.", hint='Use {"url": "https://..."} or a data: URL.'
         )
-    if not url.startswith(("http://", "https://", "data:image/")):
-        raise InvalidTaskError(
-            where,
-            f"cannot read an image from {url[:40]!r}.",
-            hint="Use an http(s) URL or a data:image/...;base64, URL.",
-        )
-    return url
+    return picture_url(url, where)
 
 
 def _tools(tools: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:

@@ -14,8 +14,9 @@ from modelrouter.signals.complexity import estimate_complexity, estimate_difficu
 from modelrouter.signals.context import count, estimate_tokens
 from modelrouter.signals.kind import detect_kind
 from modelrouter.signals.language import detect_language
+from modelrouter.signals.pictures import vision_needed
 from modelrouter.signals.privacy import find_pii
-from modelrouter.task import Task
+from modelrouter.task import Kind, Task
 
 __all__ = [
     "Difficulty",
@@ -58,7 +59,7 @@ def read(
         prompt_tokens=context.prompt,
         output_tokens=context.output,
         token_error=context.error,
-        needs=_needs(task, context.prompt + context.output),
+        needs=_needs(task, kind, context.prompt + context.output),
         language=language,
         pii=find_pii(whole),
         characters=len(whole),
@@ -68,9 +69,9 @@ def read(
     )
 
 
-def _needs(task: Task, context_tokens: int) -> frozenset[Need]:
+def _needs(task: Task, kind: Kind, context_tokens: int) -> frozenset[Need]:
     needs: set[Need] = set()
-    if task.has_images:
+    if vision_needed(task, kind):
         needs.add("vision")
     if task.tools:
         needs.add("tools")
