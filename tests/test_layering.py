@@ -38,6 +38,7 @@ ORDER = (
     "backends",
     "dispatch",
     "drivers",
+    "hedging",
     "ledger",
     "cache",
     "evaluation",

@@ -12,6 +12,7 @@ awaits.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -43,13 +44,19 @@ from modelrouter.trace import Attempt, Trace
 
 __all__ = [
     "Admit",
+    "Also",
     "Answered",
     "Ask",
     "Broken",
     "Call",
     "Failed",
+    "First",
+    "Join",
+    "Leave",
+    "Left",
     "Result",
     "Settle",
+    "Slow",
     "Step",
     "Wait",
     "dispatch",
@@ -81,6 +88,8 @@ class Call:
         spent: tokens and USD of a whole answer; ``(None, None)`` for what goes on (a stream).
         floor: the geometric mean of token probabilities below which the engine may give up an
             answer of this candidate; ``None`` for never.
+        patience: seconds after which a second candidate is asked beside this one (hedging);
+            ``None`` for never.
         guards: what must agree before a model is asked.
         window: tokens within which the floor is looked at; ``None`` for the whole answer.
         one_call: what the guards know all attempts of this call by.
@@ -102,6 +111,7 @@ class Call:
     judge: Callable[[Candidate, Any], Rejection | None] = _accepts
     spent: Callable[[ModelCard, Any], tuple[Usage | None, float | None]] = _unknown_usage
     floor: Callable[[Candidate], float | None] = _no_floor
+    patience: Callable[[Candidate], float | None] = _no_floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +123,29 @@ class Admit:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask this model."""
+    """Ask this model; say so (:class:`Slow`) if it has not answered after ``patience_s``."""
 
     request: Request
     passed: Passed | None = None
+    patience_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Also:
+    """Ask this model too, beside the one that is slow, and wait for the first of them."""
+
+    request: Request
+    passed: Passed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Wait for the one that is still being asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Cancel the one that is still being asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +180,26 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Slow:
+    """The model has not answered yet, and goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """Which of two came first (0 or 1), and with what."""
+
+    which: int
+    outcome: Answered[Any] | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The one still being asked was cancelled."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Broken:
     """The caller went away meanwhile, or something failed that is no affair of the model's."""
 
@@ -173,7 +222,7 @@ class Result(Generic[T]):
     passed: Passed | None = None
 
 
-Step: TypeAlias = Admit | Ask | Settle | Wait
+Step: TypeAlias = Admit | Ask | Also | Join | Leave | Settle | Wait
 Flow: TypeAlias = Generator[Step, Any, "Result[T]"]
 
 _MAYBE_CHARGED: Final = (
@@ -220,21 +269,104 @@ def _round(
     call: Call, candidates: Sequence[Candidate], log: _Log
 ) -> Generator[Step, Any, Result[Any] | None]:
     """Ask one candidate after another; ``None`` when none of them will do."""
-    for at, candidate in enumerate(candidates):
+    ready = deque(candidates)
+    while ready:
+        candidate = ready.popleft()
         if log.is_over:
             return None
-        if candidate.p_quality <= log.promised:
-            log.skipped(candidate, f"promises no more than {log.unsure_name}, which was not sure")
+        if not _may_be_asked(call, candidate, log):
             continue
-        if obstacles := call.recheck(candidate):
-            log.skipped(candidate, "; ".join(map(str, obstacles)))
-            continue
-        log.is_last = at + 1 == len(candidates)
-        result = yield from _ask(call, candidate, log)
+        log.is_last = not ready
+        patience_s = call.patience(candidate) if ready else None
+        if patience_s is None:
+            result = yield from _ask(call, candidate, log)
+        else:
+            result = yield from _raced(call, candidate, ready, patience_s, log)
         if result is not None:
             return result
         if log.time_left() <= 0:
             return None
+    return None
+
+
+def _may_be_asked(call: Call, candidate: Candidate, log: _Log) -> bool:
+    if candidate.p_quality <= log.promised:
+        log.skipped(candidate, f"promises no more than {log.unsure_name}, which was not sure")
+    elif obstacles := call.recheck(candidate):
+        log.skipped(candidate, "; ".join(map(str, obstacles)))
+    else:
+        return True
+    return False
+
+
+def _raced(
+    call: Call, first: Candidate, ready: deque[Candidate], patience_s: float, log: _Log
+) -> Generator[Step, Any, Result[Any] | None]:
+    """Ask one model, and the next of ``ready`` beside it if it is slow; what comes first counts.
+
+    What was asked is taken from ``ready``. Neither is asked again after an error.
+    """
+    asked = yield from _admitted(call, first, log)
+    if asked is None:
+        return None
+    outcome = yield Ask(_request(call, first.card, log.time_left(), None), asked[1], patience_s)
+    if not isinstance(outcome, Slow):
+        result = yield from _heard(call, asked, outcome, log)
+        return result
+    second = None
+    while ready and second is None:
+        candidate = ready.popleft()
+        if _may_be_asked(call, candidate, log):
+            second = yield from _admitted(call, candidate, log)
+    if second is None:
+        outcome = yield Join()
+        result = yield from _heard(call, asked, outcome, log)
+        return result
+    left = log.time_left() - patience_s
+    arrived = yield Also(_request(call, second[0].card, left, None), second[1])
+    if isinstance(arrived, Broken):
+        log.broken(first, arrived)
+        raise log.broken(second[0], arrived)
+    pair = (asked, second)
+    winner, loser = pair[arrived.which], pair[1 - arrived.which]
+    result = yield from _heard(call, winner, arrived.outcome, log)
+    if result is None:
+        outcome = yield Join()
+        log.overlapped(second[0])
+        result = yield from _heard(call, loser, outcome, log)
+        return result
+    gone = yield Leave()
+    return log.left(loser[0], gone.duration_s, result)
+
+
+_Asked: TypeAlias = "tuple[Candidate, Passed | None]"
+
+
+def _admitted(call: Call, candidate: Candidate, log: _Log) -> Generator[Step, Any, _Asked | None]:
+    """The candidate with the guards' agreement; ``None`` if they refuse."""
+    if call.guards is None:
+        return candidate, None
+    intent = intent_of(candidate.card, call.task, call.settings, call.tags, call.one_call)
+    admission = yield Admit(intent)
+    if isinstance(admission, Refusal):
+        log.refused(candidate, admission)
+        return None
+    return candidate, admission
+
+
+def _heard(
+    call: Call, asked: _Asked, outcome: Any, log: _Log
+) -> Generator[Step, Any, Result[Any] | None]:
+    """The call's result, if this is an answer that will do."""
+    candidate, passed = asked
+    if isinstance(outcome, Broken):
+        raise log.broken(candidate, outcome)
+    if isinstance(outcome, Answered):
+        result = yield from _judged(call, candidate, outcome, passed, log)
+        return result
+    log.failed(candidate, outcome)
+    if passed is not None:
+        yield Settle(passed, Settlement(error=outcome.error, duration_s=outcome.duration_s))
     return None
 
 
@@ -247,24 +379,14 @@ def _ask(
     if call.settings.confidence_floor not in (UNSET, None):
         floor = None  # the caller's own, which is final
     while (left := log.time_left()) > 0:
-        passed: Passed | None = None
-        if call.guards is not None:
-            intent = intent_of(card, call.task, call.settings, call.tags, call.one_call)
-            admission = yield Admit(intent)
-            if isinstance(admission, Refusal):
-                log.refused(candidate, admission)
-                return None
-            passed = admission
-        outcome = yield Ask(_request(call, card, left, floor), passed)
+        admitted = yield from _admitted(call, candidate, log)
+        if admitted is None:
+            return None
+        outcome = yield Ask(_request(call, card, left, floor), admitted[1])
         asked += 1
-        if isinstance(outcome, Broken):
-            raise log.broken(candidate, outcome)
-        if isinstance(outcome, Answered):
-            result = yield from _judged(call, candidate, outcome, passed, log)
+        result = yield from _heard(call, admitted, outcome, log)
+        if not isinstance(outcome, Failed):
             return result
-        log.failed(candidate, outcome)
-        if passed is not None:
-            yield Settle(passed, Settlement(error=outcome.error, duration_s=outcome.duration_s))
         if floor is not None and isinstance(outcome.error, LowConfidenceError):
             log.doubted(candidate)
             return None
@@ -446,6 +568,22 @@ class _Log:
         )
         error.trace = Trace(tuple(self.attempts), self.decision)  # type: ignore[attr-defined]
         return error
+
+    def overlapped(self, second: Candidate) -> None:
+        """The last attempt of this candidate ran beside another: its time counts but once."""
+        last = next(a for a in reversed(self.attempts) if a.model == second.model)
+        self.waited_s -= last.duration_s
+
+    def left(self, loser: Candidate, duration_s: float, result: Result[Any]) -> Result[Any]:
+        """The result, with the attempt that was cancelled for it before the one that won.
+
+        What it cost is not known; what was expected is taken for it.
+        """
+        gone = Attempt(
+            loser.model, "cancelled", duration_s, "another answered first", loser.cost_usd
+        )
+        self.attempts.insert(len(self.attempts) - 1, gone)
+        return replace(result, attempts=tuple(self.attempts))
 
     def best_kept(self) -> Result[Any]:
         """Of the answers that will not do, the one most likely right, if any may be returned.

@@ -39,6 +39,7 @@ from modelrouter.exceptions import (
     InvalidTaskError,
 )
 from modelrouter.guards import BreakerPolicy, Budget, Guard, Guards, Health, Standing, Store
+from modelrouter.hedging import drive_hedged, drive_hedged_stream
 from modelrouter.holding import Begun, Hold, abegin, begin
 from modelrouter.ledger import Ledger, LedgerLike
 from modelrouter.options import (
@@ -69,6 +70,12 @@ from modelrouter.task import Kind, Task, TaskLike
 from modelrouter.trace import TraceHook
 
 __all__ = ["AsyncRouter", "Router"]
+
+_HEDGED = 0.95
+"""A second model is asked when the first takes longer than this share of its answers."""
+
+_SLOW = 3.0
+"""Before any was seen: when it takes so many times what is expected."""
 
 _GLANCE = 40
 """Characters by which a text to be embedded is looked at."""
@@ -313,8 +320,25 @@ class _Parts:
             judge=judge,
             spent=_spent,
             floor=floor,
+            patience=self._patience(policy, stream=False),
             **fields,
         )
+
+    def _patience(self, policy: Policy, *, stream: bool) -> Callable[[Candidate], float | None]:
+        """After how many seconds a second model is asked beside a candidate."""
+
+        def patience(candidate: Candidate) -> float | None:
+            if policy.hedge is not True:
+                return policy.hedge or None
+            usual = self.guards.latency_s(candidate.card, _HEDGED, first_token=stream)
+            return candidate.latency_s * _SLOW if usual is None else usual
+
+        return patience
+
+    def _streamed(self, call: Call) -> Call:
+        """The same call, its answer to be shown as it comes."""
+        patience = self._patience(call.policy, stream=True)
+        return replace(call, window=call.policy.hold_back, patience=patience)
 
     def _account(self, call: Call) -> Account:
         return Account(self.hooks, call.decision, tags=call.tags, conversation=call.conversation)
@@ -475,14 +499,19 @@ class _Parts:
         with self._account(call) as account:
             if (kept := self._kept(call)) is not None:
                 return self._repeat(call, kept, account)
+            if call.policy.hedge:
+                return self._reply(call, drive_hedged(call, self._aperform), account)
             return self._reply(call, drive(call, self._perform), account)
 
     def _stream(self, call: Call) -> CompletionStream:
-        call = replace(call, window=call.policy.hold_back)
+        call = self._streamed(call)
         with self._account(call) as account:
             if (kept := self._kept(call)) is not None:
                 return CompletionStream(self._replayed(call, kept, account), nothing())
-            result = drive(call, partial(self._begin, call))
+            if call.policy.hedge:
+                result = drive_hedged_stream(call, partial(self._abegin, call))
+            else:
+                result = drive(call, partial(self._begin, call))
 
         def go_on(text: str) -> tuple[Opening, Generator[Chunk, None, None]]:
             following = self._following(call, result.card, text, account.elapsed_s)
@@ -499,7 +528,7 @@ class _Parts:
             return self._reply(call, await adrive(call, self._aperform), account)
 
     async def _astream(self, call: Call) -> AsyncCompletionStream:
-        call = replace(call, window=call.policy.hold_back)
+        call = self._streamed(call)
         with self._account(call) as account:
             if (kept := self._kept(call)) is not None:
                 return AsyncCompletionStream(self._replayed(call, kept, account), anothing())
