@@ -22,6 +22,7 @@ ORDER = (
     "signals",
     "catalog",
     "scoring",
+    "proof",
     "decision",
     "policies",
     "picturing",

@@ -105,6 +105,14 @@ class Cache:
         self._lock = threading.Lock()
         self._start()
 
+    @property
+    def keeps(self) -> str:
+        """What is kept of tasks that must stay on this machine, and where, in words."""
+        return (
+            "answers to tasks that must stay here are not kept, unless the policy says "
+            f"cache_private=True; then in {self.path} on this machine"
+        )
+
     @classmethod
     def of(cls, cache: CacheLike, *, beside: Path | None = None) -> Cache | None:
         """A cache, the cache of that path, or with ``True`` one beside the ledger.

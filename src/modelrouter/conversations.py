@@ -72,4 +72,4 @@ def steady(decision: Decision, model: str | None, enough: float) -> Decision:
         return decision
     first = kept._replace(reasons=(Reason("conversation", "keeps the conversation's model"),))
     others: tuple[Candidate, ...] = tuple(c for c in decision.candidates if c is not kept)
-    return Decision.of((first, *others), policy=decision.policy, situation=decision.situation)
+    return decision.rearranged((first, *others))

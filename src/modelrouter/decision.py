@@ -11,6 +11,7 @@ from modelrouter.exceptions import (
     NoEligibleModelError,
     UnsupportedModalityError,
 )
+from modelrouter.proof import Hop, Proof, Surroundings, checks
 from modelrouter.scoring.base import Situation
 from modelrouter.signals.base import Signals
 
@@ -132,12 +133,25 @@ class Decision:
     Attributes:
         policy: its name.
         situation: what was decided on.
+        confined_by: what keeps the task on this machine, where something does.
     """
 
-    __slots__ = ("_best", "_candidates", "_rank", "policy", "situation")
+    __slots__ = (
+        "_around",
+        "_best",
+        "_candidates",
+        "_hops",
+        "_rank",
+        "confined_by",
+        "policy",
+        "situation",
+    )
 
     policy: str
     situation: Situation
+    confined_by: Reason | None
+    _around: Surroundings | None
+    _hops: list[Hop]
     _best: Candidate | None
     _candidates: tuple[Candidate, ...] | None
     _rank: Callable[[], tuple[Candidate, ...]]
@@ -149,6 +163,7 @@ class Decision:
         situation: Situation,
         best: Candidate | None,
         rank: Callable[[], tuple[Candidate, ...]],
+        confined_by: Reason | None = None,
     ) -> None:
         """``rank`` must always give the same candidates, ``best`` first where there is one."""
         put = object.__setattr__
@@ -156,15 +171,41 @@ class Decision:
         put(self, "situation", situation)
         put(self, "_best", best)
         put(self, "_rank", rank)
+        put(self, "confined_by", confined_by)
+        put(self, "_around", None)
+        put(self, "_hops", [])
         put(self, "_candidates", None)
 
     @classmethod
     def of(
-        cls, candidates: tuple[Candidate, ...], *, policy: str, situation: Situation
+        cls,
+        candidates: tuple[Candidate, ...],
+        *,
+        policy: str,
+        situation: Situation,
+        confined_by: Reason | None = None,
     ) -> Decision:
         """A decision of which every candidate is known, best first."""
         best = candidates[0] if candidates and candidates[0].feasible else None
-        return cls(policy=policy, situation=situation, best=best, rank=lambda: candidates)
+        return cls(
+            policy=policy,
+            situation=situation,
+            best=best,
+            rank=lambda: candidates,
+            confined_by=confined_by,
+        )
+
+    def rearranged(self, candidates: tuple[Candidate, ...]) -> Decision:
+        """The same decision with these candidates in place of its own, best first."""
+        made = Decision.of(
+            candidates,
+            policy=self.policy,
+            situation=self.situation,
+            confined_by=self.confined_by,
+        )
+        object.__setattr__(made, "_around", self._around)
+        object.__setattr__(made, "_hops", self._hops)
+        return made
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -194,7 +235,7 @@ class Decision:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A policy may hold functions, which no pickle can: what travels is what it found.
-        return _decided, (self.candidates, self.policy, self.situation)
+        return _decided, (self.candidates, self.policy, self.situation, self.confined_by)
 
     @property
     def feasible(self) -> tuple[Candidate, ...]:
@@ -271,11 +312,32 @@ class Decision:
             return self
         ordered = [_standing_at(place, c) for place, c in enumerate((*first, *last))]
         out = tuple(c for c in self.candidates if not c.feasible)
-        return Decision.of((*ordered, *out), policy=self.policy, situation=self.situation)
+        return self.rearranged((*ordered, *out))
 
     def what_if(self, policy: Decider) -> Decision:
         """The same task, cards and predictions under another policy."""
         return policy.decide(self.situation)
+
+    def proof(self) -> Proof:
+        """What keeps the task on this machine, guard by guard; of a reply's decision, what did.
+
+        ``reply.decision.proof().holds``; ``print`` it for the reasons.
+        """
+        return checks(
+            str(self.confined_by or ""),
+            (candidate.card for candidate in self.feasible),
+            self._hops,
+            self._around,
+        )
+
+    def set_around(self, around: Surroundings) -> Decision:
+        """Note what the router does besides, for :meth:`proof`; the decision itself."""
+        object.__setattr__(self, "_around", around)
+        return self
+
+    def looked_at(self, card: ModelCard, *, allowed: bool) -> None:
+        """Note that a model was looked at again before an attempt, for :meth:`proof`."""
+        self._hops.append(Hop(card.name, card.location, allowed))
 
     def explain(self) -> str:
         """The decision for people: signals, then a line for each candidate with its reasons."""
@@ -380,8 +442,13 @@ def _standing_at(place: int, candidate: Candidate) -> Candidate:
     )
 
 
-def _decided(candidates: tuple[Candidate, ...], policy: str, situation: Situation) -> Decision:
-    return Decision.of(candidates, policy=policy, situation=situation)
+def _decided(
+    candidates: tuple[Candidate, ...],
+    policy: str,
+    situation: Situation,
+    confined_by: Reason | None = None,
+) -> Decision:
+    return Decision.of(candidates, policy=policy, situation=situation, confined_by=confined_by)
 
 
 def _ruled_out_by(candidate: Candidate, code: ReasonCode) -> bool:

@@ -53,9 +53,10 @@ from modelrouter.options import (
 )
 from modelrouter.picturing import told_of_pictures
 from modelrouter.policies import Policy, PolicyLike
+from modelrouter.proof import Surroundings
 from modelrouter.resources import AUTO, AsyncChat, AsyncEmbeddings, Chat, Embeddings
 from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage
-from modelrouter.scoring import LearnedScorer, Lineup, Prospect, Scorer, Situation, assess
+from modelrouter.scoring import LearnedScorer, Lineup, Prospect, Scorer, assess
 from modelrouter.scoring.confidence import Curves
 from modelrouter.signals import Signals, Tokenizer, read
 from modelrouter.streaming import (
@@ -125,6 +126,12 @@ class _Parts:
         self.confidence = confidence or Curves()
         self.follow_successor = follow_successor
         self._conversations = Conversations()
+        self._around = Surroundings(
+            ledger="" if self.ledger is None else self.ledger.keeps,
+            cache="" if self.cache is None else self.cache.keeps,
+            hooks=len(hooks),
+            own_backends=frozenset(backends or ()),
+        )
         self._backends: dict[str, Backend] = dict(backends or {})
         self._own: list[Backend] = []
         self._closed = False
@@ -210,6 +217,7 @@ class _Parts:
         decision = self.guards.seen(chosen_policy.decide(situation))
         if task.has_images:
             decision = told_of_pictures(decision)
+        decision.set_around(self._around)
         return decision if model == AUTO else self._standing_in(decision, model)
 
     def _in_service(self, model: str) -> ModelCard:
@@ -223,10 +231,8 @@ class _Parts:
         if asked.retired is None or all(c.card is asked for c in decision.candidates):
             return decision
         why = Reason("successor", "succeeds {}, retired on {}", (asked.name, asked.retired))
-        return Decision.of(
-            tuple(c._replace(reasons=(why, *c.reasons)) for c in decision.candidates),
-            policy=decision.policy,
-            situation=decision.situation,
+        return decision.rearranged(
+            tuple(c._replace(reasons=(why, *c.reasons)) for c in decision.candidates)
         )
 
     def _signals(self, task: Task, tokenizer: Tokenizer | None) -> Signals:
@@ -313,7 +319,7 @@ class _Parts:
         return Call(
             task=task,
             decision=decision,
-            recheck=lambda candidate: self._recheck(candidate, decision.situation, policy),
+            recheck=lambda candidate: self._recheck(candidate, decision, policy),
             retry=self.retry,
             guards=self.guards if self.guards.chain else None,
             policy=policy,
@@ -344,9 +350,10 @@ class _Parts:
         return Account(self.hooks, call.decision, tags=call.tags, conversation=call.conversation)
 
     def _recheck(
-        self, candidate: Candidate, situation: Situation, policy: Policy
+        self, candidate: Candidate, decision: Decision, policy: Policy
     ) -> tuple[Reason, ...]:
         """The hard constraints once more before a hop, with the model's own tokenizer if loaded."""
+        situation = decision.situation
         task, signals, card = situation.task, situation.signals, candidate.card
         backend = self._backends.get(card.backend)
         tokenizer = backend.tokenizer(card) if backend is not None else None
@@ -359,7 +366,11 @@ class _Parts:
             candidate.latency_s,
             self.unavailable.get(card.name),
         )
-        return policy.permits(prospect, task, signals)
+        obstacles = policy.permits(prospect, task, signals)
+        if decision.confined_by is not None and card.location != "local":
+            obstacles = (*obstacles, decision.confined_by)
+        decision.looked_at(card, allowed=not obstacles)
+        return obstacles
 
     def _embedding_call(
         self, texts: Any, model: str, options: EmbeddingOptions
@@ -379,7 +390,7 @@ class _Parts:
         call = Call(
             task=task,
             decision=only,
-            recheck=lambda candidate: self._recheck(candidate, only.situation, in_force),
+            recheck=lambda candidate: self._recheck(candidate, only, in_force),
             retry=self.retry,
             timeout=timeout,
             guards=self.guards if self.guards.chain else None,
@@ -556,7 +567,8 @@ class _Parts:
             tuple(c for c in again.candidates if c.feasible and c.model in allowed),
             policy=again.policy,
             situation=again.situation,
-        )
+            confined_by=call.decision.confined_by or again.confined_by,
+        ).set_around(self._around)
         total = call.timeout.total
         left = None if total is None else max(total - elapsed_s, 1e-3)
         return self._made_call(

@@ -265,6 +265,16 @@ class Ledger:
     ) -> None:
         self.close()
 
+    @property
+    def keeps(self) -> str:
+        """What is kept of a task's text, and where, in words."""
+        kept = {
+            "keep": "tasks and answers" + ("" if self._keep_pii else ", hashes of personal ones"),
+            "hash": "a hash of each task",
+            "none": "nothing of a task's text",
+        }
+        return f"{kept[self.text]}, in {self.path} on this machine"
+
     def __repr__(self) -> str:
         return f"Ledger({str(self.path)!r}, text={self.text!r})"
 

@@ -157,7 +157,17 @@ class Policy(Configured):
             situation=situation,
             best=self._best(situation, ruling),
             rank=partial(self._rank, situation, ruling),
+            confined_by=self._confinement(ruling.limiting),
         )
+
+    def _confinement(self, limiting: Iterable[Rule]) -> Reason | None:
+        """What keeps the task on this machine, if the policy or a matching rule does."""
+        if self.location == "local":
+            return Reason("location", "the policy {!r} allows local models only", (self.name,))
+        for rule in limiting:
+            if rule.keeps_local:
+                return Reason("rule", "the rule: {}", (rule,))
+        return None
 
     def _ruling(self, situation: Situation) -> _Ruling:
         if not self.rules:

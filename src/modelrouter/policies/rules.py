@@ -173,6 +173,15 @@ class Rule(Configured):
         """Whether the rule, where its condition holds, leaves the card in."""
         return self.action == "use" or self.target.matches(card) == (self.action == "only")
 
+    @property
+    def keeps_local(self) -> bool:
+        """Whether the rule, where its condition holds, leaves no hosted model in."""
+        target = self.target
+        if self.action == "only":
+            return target.location == "local"
+        every = not target.models and target.tier is None
+        return self.action == "avoid" and target.location == "hosted" and every
+
     def __str__(self) -> str:
         return f"when {self.condition}: {self.action} {self.target}"
 
