@@ -18,13 +18,11 @@ def told_of_pictures(decision: Decision) -> Decision:
     """The decision, with a word about each model that may do the task without its pictures."""
     if "vision" in decision.signals.needs or not any(map(_blind, decision.feasible)):
         return decision
-    return Decision.of(
+    return decision.rearranged(
         tuple(
             c._replace(reasons=(_LEFT_OUT, *c.reasons)) if _blind(c) else c
             for c in decision.candidates
-        ),
-        policy=decision.policy,
-        situation=decision.situation,
+        )
     )
 
 
