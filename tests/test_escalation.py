@@ -23,7 +23,14 @@ from modelrouter import (
 )
 from modelrouter.backends.base import Request
 from modelrouter.catalog import discover
-from modelrouter.response import Chunk
+from modelrouter.response import (
+    Choice,
+    Chunk,
+    Completion,
+    FunctionCall,
+    ReplyMessage,
+    ToolCall,
+)
 from modelrouter.scoring.confidence import Curves
 from modelrouter.testing import FunctionBackend, example_card
 
@@ -112,6 +119,37 @@ def test_an_answer_that_the_users_check_refuses_is_never_returned_but_never_lost
         router.completion("Tell me.")
     assert caught.value.reply.text == "b"
     assert [a.outcome for a in caught.value.trace.attempts] == ["rejected", "rejected"]
+
+
+def test_a_check_that_raises_takes_no_answer_and_loses_none():
+    policy = Policy.cheapest(accept=lambda reply: reply.nothing)
+    router = router_over(Scripted({"small": "a", "large": "b"}), policy=policy)
+    with pytest.raises(AnswerRejectedError, match="accept raised AttributeError") as caught:
+        router.completion("Tell me.")
+    assert caught.value.reply.text == "b"
+
+
+def test_a_call_of_a_tool_that_was_not_offered_goes_to_the_next_model():
+    class Calling(FunctionBackend):
+        def complete(self, request: Request) -> Completion:
+            reply = super().complete(request)
+            name, arguments = reply.text.split(" ", 1)
+            call = ToolCall(id="1", function=FunctionCall(name=name, arguments=arguments))
+            message = ReplyMessage(tool_calls=[call])
+            return reply.model_copy(update={"choices": [Choice(message=message)]})
+
+    answers = {"small": 'sing {"song": "la"}', "middle": "add {1, 2}", "large": 'add {"a": 1}'}
+    backend = Calling(lambda request: answers[request.card.name.rpartition("/")[2]])
+    middle = example_card(
+        "acme/middle", general_strength=0.9, price={"input": 1e-5, "output": 1e-5}
+    )
+    cards = [with_json(card) for card in (SMALL, middle, LARGE)]
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    reply = router_over(backend, *cards).completion("Add.", tools=[tool])
+    assert reply.model == "acme/large"
+    said = [a.error for a in reply.trace.attempts]
+    assert "'sing', which was not offered" in said[0]
+    assert "not JSON" in said[1]
 
 
 def test_a_stream_shows_nothing_of_an_answer_that_the_users_check_refuses():

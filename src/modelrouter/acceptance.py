@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,10 +72,17 @@ def _complaints(
             if why:
                 yield "calls", why
     if policy.accept is not None:
-        verdict = policy.accept(reply)
-        if verdict is not True:
-            said = verdict if isinstance(verdict, str) else ""
-            yield "accept", said or "the policy's accept said no"
+        yield from _verdict(policy.accept, reply)
+
+
+def _verdict(accept: Callable[[Any], bool | str], reply: Completion) -> Iterator[tuple[str, str]]:
+    try:
+        verdict = accept(reply)
+    except Exception as exc:  # a broken check must not lose an answer that was paid for
+        verdict = f"the policy's accept raised {type(exc).__name__}: {exc}"
+    if verdict is not True:
+        said = verdict if isinstance(verdict, str) else ""
+        yield "accept", said or "the policy's accept said no"
 
 
 def _form_problem(choice: Choice, wanted: Mapping[str, Any]) -> str:

@@ -332,7 +332,10 @@ def _raced(
     result = yield from _heard(call, winner, arrived.outcome, log)
     if result is None:
         outcome = yield Join()
-        log.overlapped(second[0])
+        times = [arrived.outcome.duration_s, outcome.duration_s]
+        of_first, of_second = times if arrived.which == 0 else reversed(times)
+        # Both ran at the same time, which is spent but once.
+        log.waited_s -= of_first + of_second - max(of_first, patience_s + of_second)
         result = yield from _heard(call, loser, outcome, log)
         return result
     gone = yield Leave()
@@ -403,12 +406,12 @@ def _judged(
 ) -> Generator[Step, Any, Result[Any] | None]:
     """The answer as the call's result, unless it will not do."""
     usage, cost_usd = call.spent(candidate.card, outcome.value)
-    if usage is not None and passed is not None:
+    why = call.judge(candidate, outcome.value)
+    if passed is not None and (usage is not None or why is not None):  # else it goes on: a stream
         yield Settle(
             passed, Settlement(usage=usage, cost_usd=cost_usd, duration_s=outcome.duration_s)
         )
         passed = None
-    why = call.judge(candidate, outcome.value)
     log.answered(candidate, outcome.duration_s, usage, cost_usd, why)
     result = Result(outcome.value, candidate.card, tuple(log.attempts), call.decision, passed)
     if why is None:
@@ -568,11 +571,6 @@ class _Log:
         )
         error.trace = Trace(tuple(self.attempts), self.decision)  # type: ignore[attr-defined]
         return error
-
-    def overlapped(self, second: Candidate) -> None:
-        """The last attempt of this candidate ran beside another: its time counts but once."""
-        last = next(a for a in reversed(self.attempts) if a.model == second.model)
-        self.waited_s -= last.duration_s
 
     def left(self, loser: Candidate, duration_s: float, result: Result[Any]) -> Result[Any]:
         """The result, with the attempt that was cancelled for it before the one that won.

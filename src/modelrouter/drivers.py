@@ -71,6 +71,9 @@ async def adrive(call: Call, perform: Callable[[Request], Awaitable[T]]) -> Resu
             step = flow.send(outcome)
         except StopIteration as stop:
             return _result(stop)
+        except BaseException as error:
+            await race.broken(error)
+            raise
         if isinstance(step, (Ask, Also, Join, Leave)):
             outcome = await race.run(step)
         elif isinstance(step, Wait):
@@ -103,13 +106,13 @@ class _Race:
                 return_when=asyncio.FIRST_COMPLETED,
             )
         except BaseException as error:
-            return await self._broken(error)
+            return await self.broken(error)
         if not done:
             return Slow()
         which = next(at for at, (task, _, _) in enumerate(self._running) if task in done)
         outcome = self._ended(*self._running.pop(which))
         if isinstance(outcome, Broken):
-            return await self._broken(outcome.error)
+            return await self.broken(outcome.error)
         return First(which, outcome) if isinstance(step, Also) else outcome
 
     async def _asked(self, step: Ask) -> Answered[Any] | Failed | Broken:
@@ -138,7 +141,7 @@ class _Race:
         _settle_gone(self._call, step, seconds)
         return seconds
 
-    async def _broken(self, error: BaseException) -> Broken:
+    async def broken(self, error: BaseException) -> Broken:
         """The caller went away, or something else failed: nothing goes on."""
         seconds = 0.0
         while self._running:
