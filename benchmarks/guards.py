@@ -26,7 +26,21 @@ from statistics import median, quantiles
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
-from modelrouter.guards import Budget, Budgets, Intent, MemoryStore, Settlement, SqliteStore
+from modelrouter import RateLimit
+from modelrouter.guards import (
+    Admitted,
+    Breakers,
+    Budget,
+    Budgets,
+    Guard,
+    Guards,
+    Intent,
+    MemoryStore,
+    Passed,
+    Rates,
+    Settlement,
+    SqliteStore,
+)
 from modelrouter.response import Usage
 from modelrouter.testing import example_card
 
@@ -48,12 +62,24 @@ def row(folder: Path) -> Callable[[], object]:
     return lambda: connection.execute("INSERT INTO spent VALUES (?, ?)", (time.time(), 600))
 
 
-def guarded(guard: Budgets) -> Callable[[], object]:
+def guarded(guard: Guard) -> Callable[[], object]:
     """One call's admission and settlement."""
 
     def call() -> None:
         admitted = guard.admit(INTENT)
+        assert isinstance(admitted, Admitted)
         guard.settle(INTENT, admitted.ticket, DONE)
+
+    return call
+
+
+def chained(guards: Guards) -> Callable[[], object]:
+    """One call through all guards."""
+
+    def call() -> None:
+        passed = guards.admit(INTENT)
+        assert isinstance(passed, Passed)
+        guards.settle(passed, DONE)
 
     return call
 
@@ -110,6 +136,9 @@ def main() -> None:
             "one budget, in memory": guarded(Budgets(THREE[:1], MemoryStore())),
             "one budget, in a file": guarded(Budgets(THREE[:1], file[0])),
             "three budgets, in a file": guarded(Budgets(THREE, file[1])),
+            "circuit breaker": guarded(Breakers()),
+            "rate limit, 100,000 requests a minute": guarded(Rates(RateLimit(rpm=100_000))),
+            "a router's guards without a budget": chained(Guards.of()),
         }
         samples: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(calls):

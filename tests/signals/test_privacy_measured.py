@@ -62,7 +62,7 @@ def test_on_the_lines_it_was_made_with(kind: str) -> None:
 @pytest.mark.parametrize("kind", PII_KINDS)
 def test_on_lines_it_was_not_made_with(kind: str) -> None:
     count = counted("personal_data_unseen.jsonl")[kind]
-    assert count.right >= 3
+    assert count.right >= 10
     assert count.precision >= 0.95
     assert count.recall >= 0.95
 
