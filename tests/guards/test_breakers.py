@@ -67,6 +67,7 @@ def wait_s(breakers: Breakers, card=HOSTED) -> float:
         BackendTimeoutError("nothing came"),
         MalformedResponseError("not JSON"),
         StreamInterruptedError("cut", partial_text="so f"),
+        AuthenticationError("not for this text", status=403),
         LocalModelError("llama_decode failed"),
     ],
 )

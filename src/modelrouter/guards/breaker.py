@@ -6,7 +6,8 @@ What an error means follows from its class (:func:`meaning`):
   with each 429 in a row; then it is used as before.
 - 5xx, timeouts, lost connections, malformed or cut answers, errors of a local model: after several
   in a row it is left alone for a time that doubles with each failed probe, then probed.
-- A refused key: left alone at once and for long. (A new key is a new deployment.)
+- A refused key (401): left alone at once and for long. (A new key is a new deployment.) A 403 may
+  be about one request alone and counts as a failure.
 - A bad request, or an answer that was given up for another reason, proves that it answers.
 
 None of the libraries fits. pybreaker 1.4.1 (2025), purgatory 3.0.1, circuitbreaker 2.1.3 (2025) and
@@ -78,7 +79,7 @@ def meaning(settlement: Settlement) -> Meaning:
     if isinstance(error, RateLimitError):
         return "slow_down"
     if isinstance(error, AuthenticationError):
-        return "no_key"
+        return "fails" if error.status == 403 else "no_key"
     if isinstance(error, (BadRequestError, LowConfidenceError)):
         return "works"
     return "nothing" if settlement.cancelled else "fails"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import GenerationSettings
@@ -15,8 +15,13 @@ __all__ = ["intent_of"]
 
 _TOKENS_A_MESSAGE: Final = 16
 """More than any template puts around one message."""
-_TOKENS_AN_IMAGE: Final = 3_000
-"""More than any provider counts for one picture in its finest reading."""
+_TOKENS_OF_TOOLS: Final = 1_000
+"""More than any provider's own words about tools and formats."""
+_TOKENS_AN_IMAGE: Final = (("gpt-4o-mini", 50_000), ("gemini", 35_000), ("", 5_000))
+"""More than the model of such a name is charged for one picture in its finest reading: OpenAI's
+small 4o counts up to 48,169 tokens, Gemini 258 for each 768 pixels squared."""
+_LENGTHENING: Final = ("reasoning_effort", "extra_body")
+"""Options with which an answer may be longer than ``max_tokens``: litellm adds what is thought."""
 
 
 def intent_of(
@@ -29,36 +34,45 @@ def intent_of(
     """What asking this model would come to at most.
 
     A text has at most as many tokens as bytes in UTF-8, for every tokenizer that these models
-    use; neither prompt nor answer is ever longer than the window. Without ``max_tokens`` an
-    answer may be as long as the card allows.
+    use; neither prompt nor answer is ever longer than the window. Without ``max_tokens``, and with
+    options that lengthen it, an answer may be as long as the card allows.
     """
-    prompt = min(_bytes(task), card.context_window)
+    prompt = min(_prompt_tokens(task, card), card.context_window)
     most = card.max_output_tokens or card.context_window
     wanted = settings.max_tokens
-    output = min(wanted, most) if isinstance(wanted, int) else most
-    answers = settings.extra.get("n") or 1
-    output *= answers if isinstance(answers, int) else 1
+    bounded = isinstance(wanted, int) and not any(map(settings.extra.get, _LENGTHENING))
+    output = min(wanted, most) if bounded and isinstance(wanted, int) else most
+    output *= _answers(settings.extra)
     return Intent(card, prompt, output, _cost_usd(card, prompt, output), tags, call)
 
 
-def _bytes(task: Task) -> int:
+def _answers(extra: Mapping[str, Any]) -> int:
+    """How many answers are asked for."""
+    body = extra.get("extra_body")
+    given = [extra.get("n"), body.get("n") if isinstance(body, Mapping) else None]
+    return max([n for n in given if isinstance(n, int)], default=1)
+
+
+def _prompt_tokens(task: Task, card: ModelCard) -> int:
+    image = next(tokens for name, tokens in _TOKENS_AN_IMAGE if name in card.name)
     messages = task.to_openai()
     total = _TOKENS_A_MESSAGE * (len(messages) + 1)
     for message in messages:
-        total += sum(_size(value) for value in message.values())
-    total += sum(_size(tool) for tool in task.tools)
-    return total + _size(task.response_format)
+        total += sum(_size(value, image) for value in message.values())
+    if task.tools or task.response_format is not None:
+        total += _TOKENS_OF_TOOLS + _size(task.tools, image) + _size(task.response_format, image)
+    return total
 
 
-def _size(value: object) -> int:
+def _size(value: object, image: int) -> int:
     if value is None:
         return 0
     if isinstance(value, str):
         return len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, Mapping) and value.get("type") == "image_url":
-        return _TOKENS_AN_IMAGE
+        return image
     if isinstance(value, (list, tuple)):
-        return sum(map(_size, value))
+        return sum(_size(each, image) for each in value)
     return len(json.dumps(value, default=str, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
