@@ -23,6 +23,7 @@ EXPORTS = {
     "Catalog",
     "ModelCard",
     "Scorer",
+    "pull",
     # policies
     "Objective",
     "Policy",
@@ -55,6 +56,12 @@ EXPORTS = {
     "RetryPolicy",
     "Timeout",
     # errors
+    "ChecksumError",
+    "DiskSpaceError",
+    "GatedModelError",
+    "HubConnectionError",
+    "NotOnHubError",
+    "PullError",
     "APIConnectionError",
     "AllCandidatesFailedError",
     "AnswerRejectedError",

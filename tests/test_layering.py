@@ -14,6 +14,7 @@ from tests.package import FILES, PACKAGE, ROOT
 # Data flows down this list; a part imports only from parts above it. A new part goes in here.
 ORDER = (
     "_toml",
+    "_memory",
     "exceptions",
     "_sqlite",
     "images",
@@ -21,6 +22,7 @@ ORDER = (
     "config",
     "signals",
     "catalog",
+    "hub",
     "scoring",
     "proof",
     "decision",
@@ -60,6 +62,8 @@ HEAVY = {
     "openai": "backends/*hosted*.py",
     "llama_cpp": "backends/llamacpp/*.py",
     "numpy": "*.py",
+    "huggingface_hub": "hub/*.py",
+    "httpx": "*.py",
     "onnxruntime": "backends/*clip*.py",
     "PIL": "backends/*clip*.py",
     "tokenizers": "backends/*clip*.py",

@@ -31,9 +31,13 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import BackendTimeoutError as BackendTimeoutError
     from modelrouter.exceptions import BadRequestError as BadRequestError
     from modelrouter.exceptions import BudgetExceededError as BudgetExceededError
+    from modelrouter.exceptions import ChecksumError as ChecksumError
     from modelrouter.exceptions import ConfigurationError as ConfigurationError
     from modelrouter.exceptions import ContextWindowExceededError as ContextWindowExceededError
     from modelrouter.exceptions import CoolingDownError as CoolingDownError
+    from modelrouter.exceptions import DiskSpaceError as DiskSpaceError
+    from modelrouter.exceptions import GatedModelError as GatedModelError
+    from modelrouter.exceptions import HubConnectionError as HubConnectionError
     from modelrouter.exceptions import InvalidExamplesError as InvalidExamplesError
     from modelrouter.exceptions import InvalidTaskError as InvalidTaskError
     from modelrouter.exceptions import LocalModelError as LocalModelError
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import ModelRouterError as ModelRouterError
     from modelrouter.exceptions import NoEligibleModelError as NoEligibleModelError
     from modelrouter.exceptions import NotAdmittedError as NotAdmittedError
+    from modelrouter.exceptions import NotOnHubError as NotOnHubError
+    from modelrouter.exceptions import PullError as PullError
     from modelrouter.exceptions import QueueFullError as QueueFullError
     from modelrouter.exceptions import RateLimitError as RateLimitError
     from modelrouter.exceptions import RetiredModelError as RetiredModelError
@@ -55,6 +61,7 @@ if TYPE_CHECKING:
     from modelrouter.exceptions import UnsupportedModalityError as UnsupportedModalityError
     from modelrouter.guards import BreakerPolicy as BreakerPolicy
     from modelrouter.guards import Budget as Budget
+    from modelrouter.hub import pull as pull
     from modelrouter.ledger import Ledger as Ledger
     from modelrouter.policies import Objective as Objective
     from modelrouter.policies import Policy as Policy
@@ -89,9 +96,13 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "BackendTimeoutError",
         "BadRequestError",
         "BudgetExceededError",
+        "ChecksumError",
         "ConfigurationError",
         "ContextWindowExceededError",
         "CoolingDownError",
+        "DiskSpaceError",
+        "GatedModelError",
+        "HubConnectionError",
         "InvalidExamplesError",
         "InvalidTaskError",
         "LocalModelError",
@@ -102,6 +113,8 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "ModelRouterError",
         "NoEligibleModelError",
         "NotAdmittedError",
+        "NotOnHubError",
+        "PullError",
         "QueueFullError",
         "RateLimitError",
         "RetiredModelError",
@@ -113,6 +126,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
         "UnsupportedModalityError",
     ),
     "guards": ("BreakerPolicy", "Budget"),
+    "hub": ("pull",),
     "ledger": ("Ledger",),
     "policies": ("Objective", "Policy", "Rule"),
     "response": ("Chunk", "Completion", "Confidence", "EmbeddingResponse", "Usage"),

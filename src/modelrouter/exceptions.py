@@ -8,6 +8,12 @@
     │   ├── InvalidExamplesError         labelled rows that nothing can be learned or measured from
     │   ├── ScorerFileError              weights that are missing, damaged or of another version
     │   └── StorageError                 a ledger, cache or budget file that cannot be used
+    ├── PullError                        a model could not be fetched from the hub
+    │   ├── HubConnectionError           the hub cannot be reached, broke off, or may not be asked
+    │   ├── NotOnHubError                no such repository, or no such file in it
+    │   ├── GatedModelError              its makers want their terms accepted first
+    │   ├── DiskSpaceError               the file is larger than what is free
+    │   └── ChecksumError                what came is not what the hub promised
     ├── InvalidTaskError                 the task itself is malformed
     ├── NoEligibleModelError             no candidate may do the task; says why for each
     │   ├── ContextWindowExceededError   the prompt is longer than every window
@@ -54,9 +60,13 @@ __all__ = [
     "BackendTimeoutError",
     "BadRequestError",
     "BudgetExceededError",
+    "ChecksumError",
     "ConfigurationError",
     "ContextWindowExceededError",
     "CoolingDownError",
+    "DiskSpaceError",
+    "GatedModelError",
+    "HubConnectionError",
     "InvalidExamplesError",
     "InvalidTaskError",
     "LocalModelError",
@@ -67,6 +77,8 @@ __all__ = [
     "ModelRouterError",
     "NoEligibleModelError",
     "NotAdmittedError",
+    "NotOnHubError",
+    "PullError",
     "QueueFullError",
     "RateLimitError",
     "RetiredModelError",
@@ -167,6 +179,65 @@ class StorageError(ConfigurationError):
     def __init__(self, message: str, *, path: Path, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.path = path
+
+
+class PullError(ModelRouterError):
+    """A model could not be fetched from the hub; nothing unfinished is taken for a model."""
+
+
+class HubConnectionError(PullError):
+    """The hub cannot be reached, broke off, answered with an error, or may not be asked (offline).
+
+    What was fetched so far is kept, and the next try goes on from there.
+    """
+
+
+class NotOnHubError(PullError):
+    """The hub has no such repository, none that this token may see, or no such file in it.
+
+    Attributes:
+        choices: what there is instead.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", choices: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.choices = tuple(choices)
+
+
+class GatedModelError(PullError):
+    """Its makers want their terms accepted on the hub first, and a token that shows it.
+
+    Attributes:
+        repository: as ``owner/name``.
+    """
+
+    def __init__(self, message: str, *, repository: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.repository = repository
+
+
+class DiskSpaceError(PullError):
+    """The file is larger than what is free where it is to go.
+
+    Attributes:
+        needed_bytes, free_bytes: what is still to come, and what there is room for.
+    """
+
+    def __init__(self, message: str, *, needed_bytes: int, free_bytes: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.needed_bytes, self.free_bytes = needed_bytes, free_bytes
+
+
+class ChecksumError(PullError):
+    """What came is not what the hub promised; it was deleted.
+
+    Attributes:
+        expected, found: the checksums, in hexadecimal.
+    """
+
+    def __init__(self, message: str, *, expected: str, found: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.expected, self.found = expected, found
 
 
 class InvalidTaskError(ModelRouterError, ValueError):

@@ -60,10 +60,10 @@ class TestWithoutAnything:
             if card.name not in available(here):
                 assert here.unavailable[card.name].text
 
-    def test_a_local_model_says_how_to_name_its_file(self, folder: Path) -> None:
+    def test_a_local_model_says_how_to_pull_it(self, folder: Path) -> None:
         missing = found(folder).unavailable["phi-2"]
         assert missing.text == "no GGUF file of it is named or pulled"
-        assert missing.fix == 'Router(models=[ModelCard.local("FILE.gguf", name="phi-2")])'
+        assert missing.fix == "modelrouter pull phi-2"
 
     def test_clip_and_image_models_are_not_part_of_this_version(self, folder: Path) -> None:
         here = found(folder, {"OPENAI_API_KEY": KEY}).unavailable

@@ -209,7 +209,9 @@ def _missing_key(card: ModelCard, environ: Mapping[str, str]) -> Unavailable | N
 def _missing_file(card: ModelCard) -> Unavailable | None:
     if card.path is None:
         call = f'Router(models=[ModelCard.local("FILE.gguf", name="{card.name}")])'
-        return Unavailable("no GGUF file of it is named or pulled", call)
+        known = "file" in builtin_fields().get(card.name, {})
+        fix = f"modelrouter pull {card.name}" if known else call
+        return Unavailable("no GGUF file of it is named or pulled", fix)
     try:
         check(card.path)
     except ModelFileError as error:

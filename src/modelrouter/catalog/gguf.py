@@ -8,6 +8,7 @@ cases :func:`check` finds first.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import mmap
@@ -20,7 +21,7 @@ from typing import Any, Final
 
 from modelrouter.exceptions import ModelFileError
 
-__all__ = ["GGUFArray", "GGUFHeader", "Tensor", "check", "read_header"]
+__all__ = ["GGUFArray", "GGUFHeader", "Tensor", "beginning_of", "check", "read_header"]
 
 _MAGIC: Final = b"GGUF"
 _VERSIONS: Final = (2, 3)
@@ -196,6 +197,20 @@ def read_header(path: Path) -> GGUFHeader:
         raise _bad(path, f"is no path ({exc})", "Check the path.") from exc
 
 
+def beginning_of(data: bytes) -> GGUFHeader:
+    """What a file's first bytes say: the metadata before they end, no tensors.
+
+    Raises:
+        ModelFileError: not even the architecture is in them.
+    """
+    reader = _Reader(Path("the file"), data, len(data))
+    with contextlib.suppress(ModelFileError):
+        reader.header()
+    if not isinstance(reader.metadata.get("general.architecture"), str):
+        raise _bad(reader.path, "names no general.architecture at its beginning")
+    return GGUFHeader(0, reader.metadata, (), 0, len(data))
+
+
 def check(path: Path) -> GGUFHeader:
     """Read the header and make sure that llama.cpp can load what it promises.
 
@@ -298,13 +313,14 @@ def _bad(path: Path, problem: str, hint: str = "Download or convert it again.") 
 class _Reader:
     """Walks through a header; ``data`` is the file's beginning, ``file_size`` all of it."""
 
-    def __init__(self, path: Path, data: mmap.mmap, file_size: int) -> None:
+    def __init__(self, path: Path, data: mmap.mmap | bytes, file_size: int) -> None:
         self.path = path
         self.data = data
         self.size = len(data)
         self.file_size = file_size
         self.at = 0
         self.repeated_tokens = 0
+        self.metadata: dict[str, Any] = {}
 
     def header(self) -> GGUFHeader:
         if self.data[:4] != _MAGIC:
@@ -316,7 +332,7 @@ class _Reader:
         tensors, entries = self.scalar("<Q"), self.scalar("<Q")
         if tensors > _MAX_TENSORS or entries > _MAX_ENTRIES:
             raise self.bad(f"claims {tensors} tensors and {entries} metadata entries")
-        metadata: dict[str, Any] = {}
+        metadata = self.metadata
         for _ in range(entries):
             key = self.text()
             if key in metadata:

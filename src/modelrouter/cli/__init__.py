@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 import modelrouter
-from modelrouter.cli import demo, learning, ledger, models, routing
+from modelrouter.cli import demo, learning, ledger, models, pull, routing
 from modelrouter.cli.base import EXIT_BAD_INPUT, EXIT_MODEL_FAILED, EXIT_NO_MODEL, err, out
 from modelrouter.exceptions import (
     ConfigurationError,
@@ -37,6 +37,7 @@ for command in (
     learning.fit,
 ):
     app.command()(command)
+app.command()(pull.pull)
 app.command(name="eval")(learning.evaluation)
 app.command()(ledger.replay)
 app.add_typer(ledger.ledger, name="ledger")

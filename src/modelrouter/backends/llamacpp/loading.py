@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from modelrouter.backends.llamacpp.memory import available_bytes, gigabytes
+from modelrouter._memory import available_bytes, gigabytes
 from modelrouter.backends.llamacpp.native import (
     CacheType,
     Context,

@@ -1,0 +1,62 @@
+"""The command pull, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.hub_server import HubServer
+
+
+def pull(hub: HubServer, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "modelrouter.cli", "pull", *words],
+        env={
+            **os.environ,
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_HUB_OFFLINE": "0",
+            "MODELROUTER_MODELS_DIR": str(folder),
+            "COLUMNS": "200",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_it_shows_what_there_is_and_its_licence_and_fetches(hub: HubServer, folder: Path) -> None:
+    done = pull(hub, folder, "phi-2", "-q", "Q4_K_M", "--yes")
+    assert done.returncode == 0, done.stderr
+    for shown in ("Q4_K_M", "Q8_0", "on disk", "memory", "Licence: MIT", "phi-2 is ready"):
+        assert shown in done.stdout
+    assert [path.name for path in folder.iterdir()] == ["phi-2.Q4_K_M.gguf"]
+
+
+def test_list_fetches_nothing(hub: HubServer, folder: Path, small: bytes) -> None:
+    done = pull(hub, folder, "phi-2", "--list", "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["quantization"] for row in rows] == ["Q4_K_M", "Q8_0"]
+    assert rows[0]["size_bytes"] == len(small)
+    assert not folder.exists()
+
+
+def test_without_anybody_to_ask_the_licence_has_to_be_accepted_by_an_option(
+    hub: HubServer, folder: Path
+) -> None:
+    done = pull(hub, folder, "phi-2")
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+    assert not folder.exists()
+
+
+def test_errors_are_a_line_and_an_exit_code(hub: HubServer, folder: Path) -> None:
+    done = pull(hub, folder, "nobody/nothing", "--yes")
+    assert done.returncode == 1
+    assert done.stderr.startswith("NotOnHubError: ")
+    done = pull(hub, folder, "phi2", "--yes")
+    assert done.returncode == 2
+    assert "phi-2" in done.stderr
