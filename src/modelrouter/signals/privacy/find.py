@@ -253,27 +253,31 @@ _LONGEST_PHONE: Final = 12
 
 def _grouped_numbers(text: str) -> set[str]:
     found: set[str] = set()
-    at = checked = 0
+    at = 0
     while (match := _GROUPED.search(text, at)) is not None:
-        at, start, kind = match.end(), match.start(), match.lastgroup
-        if kind == "credit_card" and "credit_card" not in found and _is_card(match[0]):
-            found.add("credit_card")
-        elif kind == "iban":
+        at, start, kind = match.end(), match.start(), match.lastgroup or ""
+        if kind == "iban":
             if "iban" not in found and is_iban(text[start - 2 : start] + match[0]):
                 found.add("iban")
             else:  # words in capitals and a number: another number may stand among them
                 at = start + 1
-        elif kind != "credit_card" or "credit_card" not in found:
-            if kind == "run" and "phone" not in found and _is_announced(text, start, match[0]):
-                found.add("phone")
-            elif "national_id" not in found or "us_ssn" not in found:
-                number, place = _whole(text, match)
-                rules = labelled_rules(text, place)
-                if rules or is_marked_shape(number):
-                    checked += 1
-                    if checked > _MOST_CHECKED or is_national_number(number, rules):
-                        found.add("us_ssn" if rules == ("us.ssn",) else "national_id")
+        elif kind == "credit_card":
+            if "credit_card" not in found and _is_card(match[0]):
+                found.add("credit_card")
+        elif kind == "run" and _is_announced(text, start, match[0]):
+            found.add("phone")
+        elif (national := _national_kind(text, match)) is not None:
+            found.add(national)
     return found
+
+
+def _national_kind(text: str, match: re.Match[str]) -> str | None:
+    """Which kind a number is that looks like a state's, if it is one."""
+    number, place = _whole(text, match)
+    rules = labelled_rules(text, place)
+    if not (rules or is_marked_shape(number)) or not is_national_number(number, rules):
+        return None
+    return "us_ssn" if rules == ("us.ssn",) else "national_id"
 
 
 def _whole(text: str, match: re.Match[str]) -> tuple[str, int]:
@@ -298,8 +302,8 @@ _SLASHED: Final = re.compile(r"/(?<=[0-9]{6}/)(?<![0-9]{7}/)[0-9]{3,4}(?![0-9/])
 def _has_slashed(text: str) -> bool:
     """Numbers at birth of Czechia and Slovakia."""
     return any(
-        place >= _MOST_CHECKED or is_national_number(text[match.start() - 6 : match.end()], ())
-        for place, match in enumerate(_SLASHED.finditer(text))
+        is_national_number(text[match.start() - 6 : match.end()], ())
+        for match in _SLASHED.finditer(text)
     )
 
 

@@ -48,6 +48,10 @@ _BRITISH: Final = re.compile(
 """A National Insurance number; it has no check digit. (HMRC's manual NIM39110; QQ is its own
 example's prefix.)"""
 
+_ANY_SHAPE: Final = re.compile(
+    "|".join(shape.pattern for shape in (*(shape for shape, _ in _SHAPES), _BRITISH))
+)
+
 LABELS: Final[dict[str, tuple[str, ...]]] = {
     label: tuple(rules.split())
     for labels, rules in (
@@ -104,8 +108,11 @@ _LABEL: Final = re.compile(
         # Scripts without spaces between words have no word boundaries either.
         rf"(?<!\w){re.escape(label)}(?!\w)" if label[0] < "\u0590" else re.escape(label)
         for label in sorted(LABELS, key=len, reverse=True)
-    ),
-    re.IGNORECASE,
+    )
+)
+_WORD: Final = re.compile(r"[a-z]+")
+_FIRST_WORDS: Final = frozenset(
+    word[0] for label in LABELS if (word := _WORD.findall(label)) and label.isascii()
 )
 _REACH: Final = 40
 _DIGIT: Final = re.compile(r"[0-9]")
@@ -113,17 +120,18 @@ _DIGIT: Final = re.compile(r"[0-9]")
 
 def labelled_rules(text: str, start: int) -> tuple[str, ...]:
     """The rules that the words before this place name; empty where none says what follows."""
-    before = text[max(0, start - _REACH) : start]
-    if (digits := list(_DIGIT.finditer(before))) != []:
-        before = before[digits[-1].end() :]  # the words belong to that number
-    return tuple(rule for label in _LABEL.findall(before) for rule in LABELS[label.lower()])
+    before = text[max(0, start - _REACH) : start].lower()
+    if before.isascii() and _FIRST_WORDS.isdisjoint(_WORD.findall(before)):
+        return ()
+    digits = [found.end() for found in _DIGIT.finditer(before)]
+    if digits:
+        before = before[digits[-1] :]  # the words belong to that number
+    return tuple(rule for label in _LABEL.findall(before) for rule in LABELS[label])
 
 
 def is_marked_shape(number: str) -> bool:
     """Whether its shape is one that tells by itself, if its check digits hold."""
-    return _BRITISH.fullmatch(number) is not None or any(
-        shape.fullmatch(number) for shape, _ in _SHAPES
-    )
+    return _ANY_SHAPE.fullmatch(number) is not None
 
 
 def is_national_number(number: str, rules: tuple[str, ...]) -> bool:
