@@ -404,7 +404,9 @@ class Decision:
         hint = f"\nTo enable {enable.model}: {fix}" if enable and fix else ""
         kind: type[NoEligibleModelError] = NoEligibleModelError
         what = f"No eligible model for this {s.kind} task under policy {self.policy!r}"
-        if (considered or private) and all(_ruled_out_by(c, "modality") for c in considered):
+        pictures = "vision" in s.needs or s.kind == "image_generation"
+        some = bool(considered) or (private and pictures)
+        if some and all(_ruled_out_by(c, "modality") for c in considered):
             kind, what = _no_modality(s)
             if private and "vision" in s.needs:
                 hint = _PRIVATE_VISION
