@@ -12,6 +12,7 @@ import pickle
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -29,6 +30,7 @@ from modelrouter import (
     Rule,
 )
 from modelrouter.catalog import Price
+from modelrouter.response import Chunk, ChunkChoice, Delta
 from modelrouter.testing import EchoBackend, FunctionBackend, example_card
 from tests.support.scripted_server import ScriptedServer
 
@@ -139,6 +141,24 @@ def make(listeners, backend=None, *, policy, kind=Router, more=(), **fields):
     )
 
 
+class Breaking(FunctionBackend):
+    """The small model's streams break off; the second one's go on."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda request: "and on")
+
+    def stream(self, request):
+        if request.card.name != "here/small":
+            yield from super().stream(request)
+            return
+        yield Chunk(
+            id="c-1",
+            model=request.card.name,
+            choices=[ChunkChoice(delta=Delta(content="so far, "))],
+        )
+        raise LocalModelError("the memory is gone", model=request.card.name)
+
+
 def failing(request) -> str:
     raise LocalModelError("it is out of memory", model=request.card.name)
 
@@ -181,12 +201,13 @@ class TestNothingLeaves:
         def one_fails(request) -> str:
             return failing(request) if request.card.name == "here/small" else "done"
 
-        second = local("here/second")
+        second = local("here/weaker")
         router = make(listeners, FunctionBackend(one_fails), policy=policy, more=(second,))
         with router, no_sockets():
             replies = [router.completion(TASK) for _ in range(2)]
-        assert {r.model for r in replies} == {"here/second"}
-        assert "here/second (asked)" in str(replies[-1].decision.proof())
+        assert {r.model for r in replies} == {"here/weaker"}
+        assert replies[0].trace.attempts[0].outcome == "failed"
+        assert "here/weaker (asked)" in str(replies[-1].decision.proof())
 
     def test_an_answer_that_is_not_accepted_is_not_asked_for_elsewhere(self, listeners, policy):
         picky = policy.model_copy(update={"accept": lambda reply: False})
@@ -224,6 +245,31 @@ class TestNothingLeaves:
         said = {check.name: check.text for check in proof.checks}
         assert "on this machine" in said["cache"]
         assert "a hash of each task" in said["ledger"]
+
+    def test_a_stream_that_breaks_off_goes_on_here_or_not_at_all(self, listeners, policy):
+        going_on = policy.model_copy(update={"on_interruption": "continue"})
+        with make(listeners, Breaking(), policy=going_on) as router, no_sockets():
+            stream = router.completion(TASK, stream=True)
+            with stream, pytest.raises(ModelRouterError):
+                list(stream)
+            assert stream.decision.proof().holds
+        router = make(listeners, Breaking(), policy=going_on, more=(local("here/weaker"),))
+        with router, no_sockets(), router.completion(TASK, stream=True) as stream:
+            assert "".join(chunk.text for chunk in stream) == "so far, and on"
+
+    def test_a_slow_answer_is_hedged_here_or_not_at_all(self, listeners, policy):
+        def slow(request) -> str:
+            time.sleep(0.1)
+            return request.card.name
+
+        hurried = policy.model_copy(update={"hedge": 0.02})
+        for more in ((), (local("here/weaker"),)):
+            router = make(listeners, FunctionBackend(slow), policy=hurried, more=more)
+            # The loop of a hedged call has a pair of sockets of its own, connected to nobody.
+            with router:
+                reply = router.completion(TASK)
+            assert reply.text.startswith("here/")
+            assert reply.decision.proof().holds
 
     def test_everything_cools_down(self, listeners, policy):
         with make(listeners, FunctionBackend(failing), policy=policy) as router, no_sockets():
