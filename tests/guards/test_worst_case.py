@@ -68,3 +68,14 @@ def test_no_price_is_no_cost_that_is_known_and_local_models_are_free():
     assert worst("hello", example_card(price=None)).worst_cost_usd is None
     free = example_card(location="local", price=Price(input=1.0, output=1.0))
     assert worst("hello", free).worst_cost_usd == 0.0
+
+
+def test_a_prompt_that_is_written_to_a_cache_or_is_long_costs_its_dearest_price():
+    written = Price(input=1e-6, output=0.0, cache_write=1.25e-6)
+    found = worst("hello", example_card(price=written))
+    assert found.worst_cost_usd == pytest.approx(found.prompt_tokens * 1.25e-6)
+    long = Price(
+        input=1e-6, output=0.0, long_prompt_tokens=50, long_prompt=Price(input=2e-6, output=0.0)
+    )
+    found = worst("hello " * 50, example_card(price=long))
+    assert found.worst_cost_usd == pytest.approx(found.prompt_tokens * 2e-6)

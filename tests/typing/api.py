@@ -15,6 +15,8 @@ from modelrouter import (
     AsyncRouter,
     Attempt,
     BackendError,
+    BreakerPolicy,
+    Budget,
     Candidate,
     Catalog,
     Chunk,
@@ -28,6 +30,7 @@ from modelrouter import (
     NoEligibleModelError,
     Objective,
     Policy,
+    RateLimit,
     RateLimitError,
     Reason,
     RetryPolicy,
@@ -42,6 +45,7 @@ from modelrouter import (
     Usage,
 )
 from modelrouter.backends.base import Backend
+from modelrouter.guards import Budgets, Guard, Health, MemoryStore, Standing, Store
 from modelrouter.task import Kind
 from modelrouter.testing import EchoBackend, FunctionBackend, example_card
 from modelrouter.trace import TraceHook
@@ -187,6 +191,18 @@ GenerationSettings(temperature=0.2, seed=UNSET)
 assert_type(router.embedding("hello", dimensions=64).vectors, list[list[float]])
 assert_type(router.embeddings.create(input=["hello"], model="auto"), EmbeddingResponse)
 
+budgeted = Router(
+    budgets=[Budget(usd=5.0, per="day", tag="user", at_limit="local")],
+    budget_store="budgets.db",
+    limits={"openai/gpt-4o": RateLimit(rpm=500)},
+    breakers=BreakerPolicy(failures=3),
+)
+assert_type(budgeted.health(), tuple[Health, ...])
+assert_type(budgeted.budgets({"user": "ann"}), tuple[Standing, ...])
+assert_type(budgeted.route("hello").proof().holds, bool)
+own_store: Store = MemoryStore()
+own_guard: Guard = Budgets([Budget(usd=1.0)], own_store)
+
 # What must not pass: an ignore that is not needed is an error under --strict.
 router.embedding("hello", dimension=64)  # type: ignore[call-arg]  # misspelt
 router.embedding(42)  # type: ignore[arg-type]  # no text
@@ -194,4 +210,5 @@ router.completion("hello", temprature=0.2)  # type: ignore[call-overload]  # mis
 router.completion("hello", max_tokens="ten")  # type: ignore[call-overload]  # not a number
 router.completion(42)  # type: ignore[call-overload]  # no task
 router.route("hello", kind="poetry")  # type: ignore[arg-type]  # no kind of task
+Budget(usd=1.0, per="week")  # type: ignore[arg-type]  # no such period
 Router(policy=0.5)  # type: ignore[arg-type]  # neither a policy nor a name

@@ -77,6 +77,12 @@ def _size(value: object, image: int) -> int:
 
 
 def _cost_usd(card: ModelCard, prompt: int, output: int) -> float | None:
+    """At the dearest price that a prompt token has: plain, read from a cache, or written to it."""
     if card.location == "local":
         return 0.0
-    return None if card.price is None else card.price.cost_usd(prompt, output)
+    if card.price is None:
+        return None
+    cost = card.price.cost_usd
+    return max(
+        cost(prompt, output), cost(prompt, output, prompt, 0), cost(prompt, output, 0, prompt)
+    )
