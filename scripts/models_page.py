@@ -1,10 +1,10 @@
-"""Writes docs/models.md: each known model, what the tests run of it for real, what needs the outside.
+"""Writes docs/models.md: each known model, what the tests run of it, what needs the outside.
 
     python scripts/models_page.py            # write it
     python scripts/models_page.py --check    # exit code 1 if it is not up to date
 
-What is run is read from the tests themselves: the architectures that they make a model of, the prompts
-that they compare, the providers whose protocols they speak.
+What is run is read from the tests themselves: the architectures that they make a model of, the
+prompts that they compare, the providers whose protocols they speak.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from modelrouter.catalog import ModelCard, discover  # noqa: E402 (the path comes first)
 from tests.backends.hosted.test_protocols import MODELS as PROTOCOLS  # noqa: E402
 from tests.backends.llamacpp.test_architectures import ARCHITECTURES, PROMPTS  # noqa: E402
+
+from modelrouter.catalog import ModelCard, discover  # noqa: E402 (the path comes first)
 
 PAGE = ROOT / "docs" / "models.md"
 HEAD = """# The models
 
-Written by `scripts/models_page.py` from the catalog and the tests. "Run here" is what the tests do with it on
-any machine: a tiny model of the same architecture and tokenizer, with random weights, through the
-engine; the prompt, letter by letter as its makers document it; the provider's own protocol on
-loopback, through litellm's real client. What the real weights or an account would show was not seen.
+Written by `scripts/models_page.py` from the catalog and the tests. "Run here" is what the tests do
+with it on any machine: a tiny model of the same architecture and tokenizer, with random weights,
+through the engine; the prompt, letter by letter as its makers document it; the provider's own
+protocol on loopback, through litellm's real client. What the real weights or an account would show
+was not seen.
 
 `modelrouter models` says which of them can be used on your machine, `modelrouter compare` puts two
 side by side, `modelrouter pull NAME` fetches a local one.
@@ -37,6 +39,7 @@ side by side, `modelrouter pull NAME` fetches a local one.
 
 
 def main() -> None:
+    """Write the page, or compare it."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--check", action="store_true")
     page = HEAD + "".join(map(row, discover({}).catalog))
