@@ -20,6 +20,7 @@ from tests.backends.hosted.test_protocols import MODELS as PROTOCOLS  # noqa: E4
 from tests.backends.llamacpp.test_architectures import ARCHITECTURES, PROMPTS  # noqa: E402
 
 from modelrouter.catalog import ModelCard, discover  # noqa: E402 (the path comes first)
+from modelrouter.catalog.builtin import builtin_fields  # noqa: E402
 
 PAGE = ROOT / "docs" / "models.md"
 HEAD = """# The models
@@ -82,10 +83,10 @@ def needs(card: ModelCard) -> str:
         return "nothing"
     if card.location == "local":
         return f"its weights ({card.licence})"
-    if card.retired:
-        after = f"; use `{card.successor}`" if card.successor else ""
-        return f"retired by its provider on {card.retired}{after}"
-    return f"an account: `{card.api_key_env}`" if card.api_key_env else "an account"
+    account = f"an account: `{card.api_key_env}`" if card.api_key_env else "an account"
+    retires = builtin_fields()[card.name].get("retires")
+    # By the date alone, so that the page is the same whenever it is written.
+    return f"{account}, until {retires}; then `{card.successor}`" if retires else account
 
 
 if __name__ == "__main__":
