@@ -12,7 +12,7 @@ awaits.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -377,7 +377,7 @@ def _ask(
     call: Call, candidate: Candidate, log: _Log, *, sure_or_not: bool = False
 ) -> Generator[Step, Any, Result[Any] | None]:
     """Ask one model, again while its errors may pass; ``None`` when it is given up."""
-    card, asked = candidate.card, 0
+    card = candidate.card
     floor = None if log.is_last or sure_or_not else call.floor(candidate)
     if call.settings.confidence_floor not in (UNSET, None):
         floor = None  # the caller's own, which is final
@@ -386,14 +386,14 @@ def _ask(
         if admitted is None:
             return None
         outcome = yield Ask(_request(call, card, left, floor), admitted[1])
-        asked += 1
+        log.asked[card.name] += 1  # also those before a wait for a guard
         result = yield from _heard(call, admitted, outcome, log)
         if not isinstance(outcome, Failed):
             return result
         if floor is not None and isinstance(outcome.error, LowConfidenceError):
             log.doubted(candidate)
             return None
-        wait = pause_before_retry(call.retry, outcome.error, asked)
+        wait = pause_before_retry(call.retry, outcome.error, log.asked[card.name])
         if wait is None or wait >= log.time_left():
             return None
         log.waited_s += wait
@@ -476,6 +476,7 @@ class _Log:
         unsure: candidates whose answer was given up, or not taken, for want of confidence.
         promised: what the best of these had promised; only more is worth asking for.
         refusals: what guards said last, by model.
+        asked: how often each model was.
         is_over: a guard lets no other model be asked (a budget that is to raise).
         is_last: nobody stands behind the candidate that is being asked.
     """
@@ -487,6 +488,7 @@ class _Log:
         self.kept: list[tuple[Rejection, Result[Any]]] = []
         self.unsure: list[Candidate] = []
         self.promised = -1.0
+        self.asked: Counter[str] = Counter()
         self.waited_s = 0.0
         self.refusals: dict[str, Refusal] = {}
         self.is_over = self.is_last = False

@@ -200,3 +200,22 @@ async def test_a_waiting_call_does_not_hold_others_up_and_leaves_one_line_in_its
         router.guards.settle(passed, Settlement(cost_usd=0.0))
         reply = await waiting
     assert [a.outcome for a in reply.trace.attempts] == ["skipped", "answered"]
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+def test_a_wait_for_a_cooldown_does_not_begin_the_attempts_anew(attempts):
+    def answer(request) -> str:
+        raise RateLimitError("slow down", status=429)
+
+    backend = FunctionBackend(answer)
+    with (
+        Router(
+            catalog=Catalog([CARDS[0]]),
+            backends={"test": backend},
+            breakers=BreakerPolicy(rate_limit_s=0.05),
+            retry=RetryPolicy(max_attempts=attempts, initial_s=0.01, jitter_s=0),
+        ) as router,
+        pytest.raises(RateLimitError),
+    ):
+        router.completion("hello there")
+    assert len(backend.requests) == attempts
