@@ -351,3 +351,9 @@ def test_what_a_standing_says_is_readable(store):
         "budget 'search' of $5 a day for each user (ann): $0.004 and 10 tokens spent, "
         "$0 reserved, $4.996 left"
     )
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_way_out(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match=r"cannot be made.*budget_store="):
+        SqliteStore(tmp_path / "file" / "folder" / "b.db")

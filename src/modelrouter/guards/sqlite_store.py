@@ -159,7 +159,7 @@ def _make_folder(folder: Path) -> None:
         raise StorageError(
             f"The folder {folder} cannot be made: {exc.strerror or exc}.",
             path=folder,
-            hint="Name another place for the budgets.",
+            hint='Name another place: Router(budget_store="budgets.db").',
         ) from exc
 
 
