@@ -39,6 +39,13 @@ def test_every_built_in_card_says_where_its_figures_come_from():
     assert all(card.strengths_source for card in CATALOG)
 
 
+def test_published_accuracies_are_strengths_and_say_so():
+    card = CATALOG.get("llama-3-8b")
+    assert card.strengths["question_answering"] == card.benchmarks["mmlu"]
+    assert card.strengths["math"] == pytest.approx((0.796 + 0.3) / 2)
+    assert "MMLU" in card.strengths_source
+
+
 def test_no_two_local_models_read_alike():
     local = [card for card in CATALOG if card.location == "local"]
     assert len({card.axes.efficiency for card in local}) == len(local)

@@ -59,10 +59,23 @@ def builtin_fields() -> Mapping[str, Mapping[str, Any]]:
     for name, fields in models.items():
         fields.setdefault("location", "hosted")
         fields["axes"] = _axes(tables["axes"], fields["families"], fields.get("axes", {}))
-        fields.setdefault("strengths_source", tables["strengths_source"][fields["location"]])
+        published = fields.get("benchmarks", {})
+        if published:
+            fields["strengths"] = {**fields.get("strengths", {}), **_measured(published)}
+        source = "published" if published else fields["location"]
+        fields.setdefault("strengths_source", tables["strengths_source"][source])
         if fields["location"] == "hosted":
             fields.setdefault("licence", _provider(name).get("terms"))
     return models
+
+
+def _measured(accuracies: Mapping[str, float]) -> dict[str, float]:
+    """Strengths by kind from published accuracies."""
+    return {
+        "question_answering": accuracies["mmlu"],
+        "code": accuracies["humaneval"],
+        "math": round((accuracies["gsm8k"] + accuracies["math"]) / 2, 3),
+    }
 
 
 def _axes(

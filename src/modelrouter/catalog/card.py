@@ -115,6 +115,7 @@ class ModelCard(Configured):
         speed: latency figures, estimates until measured.
         strengths: P(quality) by kind at medium complexity, 0 to 1.
         general_strength: P(quality) for kinds that ``strengths`` does not name.
+        benchmarks: published accuracies by benchmark, 0 to 1.
         strengths_source: where these figures come from; ``None`` for a guess by default.
         scope: the only kinds it may do; ``None`` for any. A hard gate.
         languages: the only languages it may read (ISO 639-1); ``None`` for any. A hard gate.
@@ -150,6 +151,7 @@ class ModelCard(Configured):
     speed: Speed = Speed()
     strengths: dict[Kind, float] = Field(default_factory=dict)
     general_strength: float = Field(default=0.5, ge=0, le=1)
+    benchmarks: dict[str, float] = Field(default_factory=dict)
     strengths_source: str | None = None
     scope: frozenset[Kind] | None = None
     languages: frozenset[str] | None = None
