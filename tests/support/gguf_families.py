@@ -155,7 +155,9 @@ def _weights(family: Family, tokens: int, random: np.random.Generator) -> Weight
         return (random.standard_normal(size) * 0.1).astype(np.float32)
 
     weights: Weights = {
-        "token_embd.weight": draw(tokens, WIDTH, 4.0),
+        # What a token is must not outweigh what the blocks make of it, or a model whose output is
+        # its embedding would only repeat itself. Gemma multiplies embeddings by the width's root.
+        "token_embd.weight": draw(tokens, WIDTH, 0.25 if family.tied else 4.0),
         "output_norm.weight": ones(),
     }
     if not family.tied:

@@ -129,6 +129,8 @@ class ModelCard(Configured):
         retired: when the provider switched it off (ISO date), else ``None``.
         successor: the card to use in its place.
         path: the GGUF file of a local model.
+        lora, lora_scale: a LoRA adapter's GGUF file that it runs with, and how strongly: 1.0 as it
+            was trained, 0.0 not at all.
         chat_template: for a local model, in place of its file's own: Jinja, or one of alpaca,
             chatml, gemma, llama-3, mistral, phi-2, zephyr.
         api_base, api_key, api_key_env: where and with which key a hosted model is reached, or a
@@ -165,6 +167,8 @@ class ModelCard(Configured):
     retired: str | None = None
     successor: str | None = None
     path: Path | None = None
+    lora: Path | None = None
+    lora_scale: float = Field(default=1.0, allow_inf_nan=False)
     chat_template: str | None = None
     api_base: str | None = None
     api_key: SecretStr | None = None
@@ -181,6 +185,8 @@ class ModelCard(Configured):
             raise ValueError("a local model takes no api_key")
         if self.location == "local" and (self.api_base or self.backend == "litellm"):
             _check_loopback(self.api_base)
+        if self.lora is not None and (self.path is None or self.backend != "llamacpp"):
+            raise ValueError("lora is for a local model with a path: ModelCard.local(PATH, lora=)")
         if self.server_model is not None and self.location != "local":
             raise ValueError("server_model is for a server on this machine, with location='local'")
         return self
@@ -209,13 +215,26 @@ class ModelCard(Configured):
         that model's strengths. The window is at most 8,192 tokens unless ``context_window`` is
         given, since llama.cpp takes the memory for it at once.
 
+        ``ModelCard.local("base.gguf", lora="mail.gguf", lora_scale=0.8, strengths={...})`` is that
+        model with a LoRA adapter (GGUF), a model of its own beside the base. Without ``name`` it is
+        called after both, and without ``strengths`` it has the base's.
+
         Raises:
-            ModelFileError: the file is missing, truncated or no GGUF.
+            ModelFileError: a file is missing, truncated or no GGUF, or the adapter was made for
+                another model.
             ConfigurationError: a field is unknown or out of range.
         """
         from modelrouter.catalog.builtin import local_fields
 
-        return cls(**{**local_fields(Path(path), fields.get("name")), **fields})
+        filled = {**local_fields(Path(path), fields.get("name")), **fields}
+        if filled.get("lora") is not None:
+            filled["name"] = fields.get("name") or f"{filled['name']}+{Path(filled['lora']).stem}"
+        card = cls(**filled)
+        if card.lora is not None and card.path is not None:
+            from modelrouter.catalog.lora import check_adapter
+
+            check_adapter(card.lora, card.path)
+        return card
 
     @classmethod
     def server(

@@ -19,6 +19,7 @@ from modelrouter.catalog.builtin import (
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.catalog import Catalog
 from modelrouter.catalog.gguf import check
+from modelrouter.catalog.lora import check_adapter
 from modelrouter.catalog.succession import is_switched_off
 from modelrouter.exceptions import ConfigurationError, ModelFileError, UnknownModelError
 
@@ -156,7 +157,7 @@ def _named(models: object, catalog: Catalog) -> list[ModelCard]:
 def _card(model: object, catalog: Catalog) -> ModelCard:
     if isinstance(model, ModelCard):
         if model.backend == "llamacpp" and model.path is not None:
-            check(model.path)
+            _check_files(model.path, model.lora)
         return model
     if isinstance(model, Path) or (isinstance(model, str) and model.lower().endswith(".gguf")):
         return ModelCard.local(model)
@@ -213,7 +214,13 @@ def _missing_file(card: ModelCard) -> Unavailable | None:
         fix = f"modelrouter pull {card.name}" if known else call
         return Unavailable("no GGUF file of it is named or pulled", fix)
     try:
-        check(card.path)
+        _check_files(card.path, card.lora)
     except ModelFileError as error:
         return Unavailable(str(error))
     return None
+
+
+def _check_files(path: Path, lora: Path | None) -> None:
+    check(path)
+    if lora is not None:
+        check_adapter(lora, path)

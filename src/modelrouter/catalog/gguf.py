@@ -21,7 +21,15 @@ from typing import Any, Final
 
 from modelrouter.exceptions import ModelFileError
 
-__all__ = ["GGUFArray", "GGUFHeader", "Tensor", "beginning_of", "check", "read_header"]
+__all__ = [
+    "GGUFArray",
+    "GGUFHeader",
+    "Tensor",
+    "beginning_of",
+    "check",
+    "check_tensors",
+    "read_header",
+]
 
 _MAGIC: Final = b"GGUF"
 _VERSIONS: Final = (2, 3)
@@ -236,9 +244,18 @@ def _checked(path: Path, _modified: int, _size: int, _inode: int) -> GGUFHeader:
         raise _bad(path, problem, hint)
     for problem in _misfits(header):
         raise _bad(path, problem)
+    check_tensors(path, header)
+    return header
+
+
+def check_tensors(path: Path, header: GGUFHeader) -> None:
+    """Make sure that every tensor lies in the file and is of a type that can be computed with.
+
+    Raises:
+        ModelFileError: one is not.
+    """
     for tensor in header.tensors:
         _check_tensor(path, header, tensor)
-    return header
 
 
 def _not_a_model(header: GGUFHeader) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""LlamaCppBackend: the backend contract over one worker thread for each GGUF file."""
+"""LlamaCppBackend: the backend contract over one worker thread for each GGUF file and adapter."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelrouter.backends.base import EmbeddingRequest, Request
+from modelrouter.backends.llamacpp.adapter import adapter_of, key_of
 from modelrouter.backends.llamacpp.channel import (
     AsyncChannel,
     Channel,
@@ -148,7 +149,7 @@ class LlamaCppBackend:
         The counter may be called from any thread. Once the model is closed or unloaded it raises
         LocalModelError; ask for it anew rather than keep it.
         """
-        worker = self._workers.get(_key(card.path)) if card.path is not None else None
+        worker = self._workers.get(key_of(card)) if card.path is not None else None
         if worker is None or worker.model is None:
             return None
 
@@ -175,18 +176,18 @@ class LlamaCppBackend:
         with self._lock:
             workers = dict(self._workers)
         if card is not None:
-            workers = {k: w for k, w in workers.items() if k == _key(card.path)}
+            workers = {k: w for k, w in workers.items() if k == key_of(card)}
         for worker in workers.values():
             worker.unload()
 
     def figures(self, card: ModelCard) -> EngineFigures:
         """How fast a model runs here, what waits for it, what it takes; zeros if not loaded."""
-        worker = self._workers.get(_key(card.path))
+        worker = self._workers.get(key_of(card))
         return worker.figures() if worker is not None else EngineFigures()
 
     def speed(self, card: ModelCard) -> Speed | None:
         """What the next request to a model may expect here; ``None`` before it has answered."""
-        worker = self._workers.get(_key(card.path))
+        worker = self._workers.get(key_of(card))
         return worker.figures().speed() if worker is not None else None
 
     def close(self) -> None:
@@ -236,7 +237,7 @@ class LlamaCppBackend:
         return job
 
     def _worker(self, card: ModelCard, path: Path) -> Worker:
-        key = _key(path)
+        key = key_of(card)
         with self._lock:
             if self._closed:
                 raise LocalModelError(
@@ -246,7 +247,9 @@ class LlamaCppBackend:
                 )
             worker = self._workers.get(key)
             if worker is None:
-                worker = self._workers[key] = Worker(Path(key), self.settings)
+                worker = self._workers[key] = Worker(
+                    Path(os.path.abspath(path)), self.settings, adapter_of(card)
+                )
             return worker
 
 
@@ -395,10 +398,6 @@ def _vectors(made: Embedded, request: EmbeddingRequest) -> EmbeddingResponse:
         data=[Embedding(index=i, embedding=row.tolist()) for i, row in enumerate(made.vectors)],
         usage=Usage(prompt_tokens=read, total_tokens=read),
     )
-
-
-def _key(path: Path | None) -> str:
-    return os.path.abspath(path or "")
 
 
 def _stop(workers: dict[str, Worker], process: int) -> None:

@@ -258,6 +258,7 @@ class _Room:
         if not self._pointer:
             raise NativeError(log.take() or "llama.cpp gave no reason")
         _freed_with(self, c.llama_free, self._pointer, model)
+        model.attach(self._pointer)
         self._memory = c.llama_get_memory(self._pointer)
         self._compute = c.llama_decode
         if c.llama_model_has_encoder(model.pointer):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from modelrouter._memory import available_bytes, gigabytes
+from modelrouter.backends.llamacpp.adapter import Adapter
 from modelrouter.backends.llamacpp.native import (
     CacheType,
     Context,
@@ -20,6 +21,7 @@ from modelrouter.backends.llamacpp.prompt import PromptWriter
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
 from modelrouter.backends.llamacpp.trial import try_out
 from modelrouter.catalog.gguf import check
+from modelrouter.catalog.lora import check_adapter
 from modelrouter.exceptions import LocalModelError, ModelFileError
 
 __all__ = ["SMALLEST_CONTEXT", "Loaded", "load"]
@@ -95,20 +97,29 @@ def _padded(tokens: int) -> int:
     return -(-tokens // 256) * 256  # llama.cpp's own grain
 
 
-def load(path: Path, settings: LlamaCppSettings, go_on: Callable[[], bool]) -> Loaded:
+def load(
+    path: Path,
+    settings: LlamaCppSettings,
+    go_on: Callable[[], bool],
+    adapter: Adapter | None = None,
+) -> Loaded:
     """Check the file, try it out in another process, load it here.
 
     Args:
         path: an absolute path.
         settings: of the backend.
         go_on: asked now and then; ``False`` gives up.
+        adapter: what it is to run with.
 
     Raises:
-        ModelFileError: missing, truncated, no GGUF, or one that llama.cpp refuses.
+        ModelFileError: missing, truncated, no GGUF, or one that llama.cpp refuses; likewise the
+            adapter's file, which may also be for another model.
         LocalModelError: llama.cpp is not there, or the model does not fit into memory.
     """
     try:
         header = check(path)
+        if adapter is not None:
+            check_adapter(adapter.path, path)
     except ValueError as exc:  # a path that no file can have
         raise ModelFileError(f"{str(path)!r} is no path: {exc}.", hint="Check the path.") from exc
     free = available_bytes()
@@ -119,7 +130,8 @@ def load(path: Path, settings: LlamaCppSettings, go_on: Callable[[], bool]) -> L
         )
     n_threads = settings.threads_for(header.file_size)
     if settings.trial:
-        try_out(path, n_threads, settings.cache_dir, go_on)
+        lora = adapter.path if adapter is not None else None
+        try_out(path, n_threads, settings.cache_dir, go_on, lora)
     try:
         library()
     except NativeError as exc:
@@ -128,9 +140,11 @@ def load(path: Path, settings: LlamaCppSettings, go_on: Callable[[], bool]) -> L
         ) from exc
     try:
         model = Model(path, go_on)
+        if adapter is not None:
+            model.adapt(adapter.path, adapter.scale)
     except NativeError as exc:
         raise ModelFileError(
-            f"{path} is refused by llama.cpp: {exc}.",
+            f"{path}{f' with {adapter.path}' if adapter else ''} is refused by llama.cpp: {exc}.",
             hint="Another version of llama-cpp-python may read it.",
         ) from exc
     prompts = PromptWriter(model, path, settings.chat_template)

@@ -190,8 +190,36 @@ class Model:
         self.n_vocab: int = c.llama_vocab_n_tokens(self.vocab)
         self.trained_window: int = c.llama_model_n_ctx_train(pointer)
         self._sliced = c.llama_vocab_type(self.vocab) == _BPE
+        self._adapter: tuple[Any, float] | None = None
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
+
+    def adapt(self, path: Path, scale: float) -> None:
+        """Load a LoRA adapter; contexts made from now on run with it. It is freed with the model.
+
+        Raises:
+            NativeError: llama.cpp refused it.
+        """
+        adapter = self.c.llama_adapter_lora_init(self.pointer, os.fsencode(path))
+        if not adapter:
+            raise NativeError(log.take() or "llama.cpp gave no reason")
+        self._adapter = adapter, scale
+
+    def attach(self, context: Any) -> None:
+        """Let a context, given by its pointer, run with the adapter, if there is one.
+
+        Raises:
+            NativeError: llama.cpp refused it.
+        """
+        if self._adapter is None:
+            return
+        adapter, scale = self._adapter
+        adapters = (self.c.llama_adapter_lora_p_ctypes * 1)(
+            ctypes.cast(adapter, self.c.llama_adapter_lora_p_ctypes)
+        )
+        scales = (ctypes.c_float * 1)(scale)
+        if self.c.llama_set_adapters_lora(context, adapters, 1, scales) != 0:
+            raise NativeError(log.take() or "the adapter cannot be attached")
 
     @property
     def head_size(self) -> int:
@@ -386,6 +414,7 @@ class Context:
             raise NativeError(f"no context of {sequences} times {n_ctx} tokens: {reason}")
         self.pointer = pointer
         _freed_with(self, c.llama_free, pointer, model)
+        model.attach(pointer)
         self._memory = c.llama_get_memory(pointer)
         if not self._memory:
             raise NoTextError

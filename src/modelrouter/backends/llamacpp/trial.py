@@ -34,6 +34,7 @@ _NOT_RUN: Final = 4
 _PROGRAM: Final = r"""
 import ctypes, json, os, sys
 model_path, n_threads, sys.path[:] = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+lora_path = sys.argv[4]
 try:
     import resource
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an abort leaves no file behind
@@ -68,10 +69,17 @@ for byte in range(256):
     tokenize(b"a" + bytes([byte]) * 2 + b"b")
 text = "The  cat's 12 hats,\n\n\tand \u00e9\u6f22\u5b57\U0001f389 \u0627\u0644 <s> </s>  !?\r\n"
 count = must(max(tokenize(text.encode()), 0), "its tokenizer knows no text")
+lora = None
+if lora_path:
+    lora = must(c.llama_adapter_lora_init(model, os.fsencode(lora_path)), "its adapter is refused")
 params = c.llama_context_default_params()
 params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = 256, 64, 64, 1
 params.n_threads = params.n_threads_batch = n_threads
 context = must(c.llama_init_from_model(model, params), "it cannot run")
+if lora_path:
+    kind = c.llama_adapter_lora_p_ctypes
+    adapters = (kind * 1)(ctypes.cast(lora, kind))
+    must(c.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(1.0)) == 0, "no LoRA")
 for tokens in (list(room[:min(count, 8)]), [room[0]]):
     array = (c.llama_token * len(tokens))(*tokens)
     must(c.llama_decode(context, c.llama_batch_get_one(array, len(tokens))) == 0, "it cannot run")
@@ -90,7 +98,13 @@ _verdicts: Final[dict[str, str]] = {}
 """What this process found wrong with a version of a file; empty text for nothing."""
 
 
-def try_out(path: Path, n_threads: int, cache_dir: Path | None, go_on: Callable[[], bool]) -> None:
+def try_out(
+    path: Path,
+    n_threads: int,
+    cache_dir: Path | None,
+    go_on: Callable[[], bool],
+    lora: Path | None = None,
+) -> None:
     """Make sure that loading the file does not end this process; quick when it was before.
 
     Files that ship with this package are not tried.
@@ -100,23 +114,25 @@ def try_out(path: Path, n_threads: int, cache_dir: Path | None, go_on: Callable[
         n_threads: to compute with.
         cache_dir: where passed trials are remembered; ``None`` for the user's cache directory.
         go_on: asked ten times a second; ``False`` ends the trial.
+        lora: an adapter to be tried with it.
 
     Raises:
         ModelFileError: llama.cpp refuses the file or dies of it; the message says how.
         LocalModelError: the trial did not come to an end; another one may.
     """
-    if path.is_relative_to(_assets()):
+    if lora is None and path.is_relative_to(_assets()):
         return
-    version = _version(path)
+    version = _version(path, lora)
     problem = _verdicts.get(version)
     if problem is None:
         mark = (cache_dir or _user_cache()) / version
-        problem = "" if mark.exists() else _run(path, n_threads, go_on)
+        problem = "" if mark.exists() else _run(path, n_threads, go_on, lora)
         _verdicts[version] = problem
         if not problem:
             _remember(mark)
     if problem:
-        raise ModelFileError(f"{path} {problem}", hint="Download or convert it again.")
+        files = f"{path} with {lora}" if lora is not None else str(path)
+        raise ModelFileError(f"{files} {problem}", hint="Download or convert it again.")
 
 
 def _remember(mark: Path) -> None:
@@ -127,14 +143,14 @@ def _remember(mark: Path) -> None:
         _log.debug("A passed trial cannot be remembered: %s", exc)
 
 
-def _run(path: Path, n_threads: int, go_on: Callable[[], bool]) -> str:
+def _run(path: Path, n_threads: int, go_on: Callable[[], bool], lora: Path | None) -> str:
     """What is wrong with the file, empty if nothing is."""
     if not sys.executable or getattr(sys, "frozen", False):
         return ""  # packed into one program: there is no Python to start
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(path), str(n_threads)]
     try:
         process = subprocess.Popen(
-            [*command, json.dumps(sys.path)],
+            [*command, json.dumps(sys.path), str(lora or "")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -179,16 +195,18 @@ def _death(code: int) -> str:
         return f"exit code {code:#x}"
 
 
-def _version(path: Path) -> str:
-    """A name for this version of the file under this version of llama.cpp."""
+def _version(path: Path, lora: Path | None) -> str:
+    """A name for this version of the files under this version of llama.cpp."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
         by = version("llama-cpp-python")
     except PackageNotFoundError:  # a build of one's own
         by = ""
-    stat = path.stat()
-    text = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{by}\0{_PROGRAM}"
+    text = f"{by}\0{_PROGRAM}"
+    for file in (path, *([lora] if lora is not None else [])):
+        stat = file.stat()
+        text += f"\0{file}\0{stat.st_size}\0{stat.st_mtime_ns}"
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:32]
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from modelrouter.backends.llamacpp.adapter import Adapter
 from modelrouter.backends.llamacpp.admission import admit
 from modelrouter.backends.llamacpp.embedding import Embedded, Embedder, Pooling
 from modelrouter.backends.llamacpp.engine import Engine
@@ -108,8 +109,10 @@ _Heard: TypeAlias = Job | EmbeddingJob | _Order | threading.Event
 class Worker:
     """A model, loaded at its first job, and the thread that it lives in."""
 
-    def __init__(self, path: Path, settings: LlamaCppSettings) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, settings: LlamaCppSettings, adapter: Adapter | None = None
+    ) -> None:
+        self.path, self._adapter = path, adapter
         self._settings = settings
         self._inbox: queue.SimpleQueue[_Heard] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -412,7 +415,9 @@ class Worker:
     def _load(self) -> Loaded:
         if self._loaded is None:
             try:
-                self._loaded = load(self.path, self._settings, lambda: not self._closing)
+                self._loaded = load(
+                    self.path, self._settings, lambda: not self._closing, self._adapter
+                )
             except BackendError as exc:
                 if self._closing:
                     raise self._closed() from exc
