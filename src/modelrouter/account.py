@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 
 from modelrouter.decision import Decision
 from modelrouter.exceptions import ModelRouterError, StreamInterruptedError
-from modelrouter.response import Choice
+from modelrouter.response import Choice, random_hex
 from modelrouter.trace import Attempt, BegunHook, Outcome, Trace, TraceHook
 
 __all__ = ["Account"]
@@ -41,7 +40,7 @@ class Account:
         self._first_token_s: float | None = None
         self.trace = Trace(
             decision=decision,
-            id=uuid.uuid4().hex,
+            id=random_hex(),
             began_at=time.time(),
             tags=dict(tags or {}),
             conversation=conversation,

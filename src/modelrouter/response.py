@@ -133,9 +133,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_ids.seed)
 
 
+def random_hex() -> str:
+    """A hundred and twenty-eight random bits; no system call, unlike :func:`uuid.uuid4`."""
+    return f"{_ids.getrandbits(128):032x}"
+
+
 def new_id() -> str:
     """A fresh reply id in OpenAI's form."""
-    return f"chatcmpl-{_ids.getrandbits(128):032x}"
+    return f"chatcmpl-{random_hex()}"
 
 
 def now() -> int:
