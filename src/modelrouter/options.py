@@ -15,10 +15,13 @@ from modelrouter.task import Kind
 __all__ = [
     "CallOptions",
     "EmbeddingOptions",
+    "ImageOptions",
+    "MixedOptions",
     "check_names",
     "checked_conversation",
     "checked_tags",
     "checked_texts",
+    "drawing_options",
     "generation_settings",
 ]
 
@@ -74,6 +77,62 @@ class EmbeddingOptions(TypedDict, total=False):
     dimensions: int | None
     encoding_format: str
     user: str
+
+
+class ImageOptions(TypedDict, total=False):
+    """Keywords of ``generate_image`` and ``images.generate``.
+
+    The first group is the router's own and never leaves it; the rest is OpenAI's, and which of it
+    a model takes is its provider's affair.
+    """
+
+    policy: PolicyLike | None
+    timeout: Timeout | float | None
+    tags: Mapping[str, str] | None
+    metadata: Mapping[str, Any] | None
+
+    n: int | None
+    size: str | None
+    quality: str | None
+    style: str | None
+    background: str | None
+    moderation: str | None
+    output_format: str | None
+    output_compression: int | None
+    response_format: str | None
+    user: str | None
+    extra_body: Mapping[str, Any] | None
+
+
+class MixedOptions(TypedDict, total=False):
+    """Keywords of ``embed`` and ``classify_image``; all the router's own."""
+
+    policy: PolicyLike | None
+    timeout: Timeout | float | None
+    tags: Mapping[str, str] | None
+    truncate: bool
+
+
+_ROUTERS_OWN: Final = ("policy", "timeout", "tags", "metadata")
+_MOST_PICTURES: Final = 10
+
+
+def drawing_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What is passed on of a call's options for drawing.
+
+    Raises:
+        ConfigurationError: ``n`` or ``response_format`` has a value that nobody takes.
+    """
+    told = {k: v for k, v in options.items() if k not in _ROUTERS_OWN and v is not None}
+    n = told.get("n", 1)
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_PICTURES:
+        raise ConfigurationError(f"n={n!r} is no number of pictures.", hint="Ask for 1 to 10.")
+    if told.get("response_format", "url") not in ("url", "b64_json"):
+        raise ConfigurationError(
+            f"response_format={told['response_format']!r} is not offered.",
+            hint="Pictures come as 'url' or 'b64_json'.",
+        )
+    return told
 
 
 _SAMPLING: Final = tuple(

@@ -1,17 +1,36 @@
-"""What a decision says of the pictures of earlier turns that a model will not be shown."""
+"""Pictures in decisions: whom earlier ones are not shown, and that words do not draw."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from modelrouter.decision import Candidate, Decision, Reason
+from modelrouter.exceptions import InvalidTaskError
 
-__all__ = ["told_of_pictures"]
+__all__ = ["check_answered_in_words", "told_of_pictures"]
 
 _LEFT_OUT: Final = Reason(
     "pictures",
     "it does not see: earlier pictures are left out, since the last turn does not refer to them",
 )
+
+
+def check_answered_in_words(decision: Decision) -> None:
+    """Refuse to answer in words a task that wants a picture.
+
+    Raises:
+        InvalidTaskError: the task wants one; names the call that draws.
+    """
+    best = decision.best
+    if decision.signals.kind != "image_generation" or (
+        best is not None and "text" in best.card.modalities_out
+    ):
+        return
+    raise InvalidTaskError(
+        "task",
+        "asks for a picture, and a completion is words.",
+        hint='Call generate_image(prompt) to have it drawn; say kind="chat" to have it in words.',
+    )
 
 
 def told_of_pictures(decision: Decision) -> Decision:

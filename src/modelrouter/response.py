@@ -6,10 +6,13 @@ import math
 import os
 import random
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
+from modelrouter.images import read_header
+from modelrouter.images.fetch import picture_of
 from modelrouter.trace import Trace
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ __all__ = [
     "FinishReason",
     "FunctionCall",
     "FunctionCallDelta",
+    "GeneratedImage",
+    "ImagesResponse",
     "ReplyMessage",
     "ToolCall",
     "ToolCallDelta",
@@ -261,7 +266,7 @@ class EmbeddingResponse(_Routed):
     """Vectors for texts, in the texts' order.
 
     ``decision`` and ``cost_usd`` are this package's, as in :class:`Completion`; all else is
-    OpenAI's.
+    OpenAI's. ``logit_scale`` is what a CLIP multiplies its cosines by.
     """
 
     object: Literal["list"] = "list"
@@ -270,8 +275,63 @@ class EmbeddingResponse(_Routed):
     usage: Usage = Field(default_factory=Usage)
     provider_model: str | None = None
     cost_usd: float | None = 0.0
+    logit_scale: float | None = None
 
     @property
     def vectors(self) -> list[list[float]]:
         """The vectors alone, in the texts' order."""
         return [item.embedding for item in sorted(self.data, key=lambda item: item.index)]
+
+
+class GeneratedImage(_Response):
+    """One picture that was drawn: its bytes as base64, or where they can be fetched for a while."""
+
+    url: str | None = None
+    b64_json: str | None = Field(default=None, repr=False)
+    revised_prompt: str | None = None
+
+    def content(self, *, timeout_s: float = 60.0) -> bytes:
+        """The picture's file; fetched from its ``url`` where the reply does not hold it.
+
+        Raises:
+            MalformedResponseError: what the reply holds is no picture.
+            APIConnectionError: it cannot be fetched.
+        """
+        return picture_of(self.b64_json, self.url, timeout_s)
+
+    def save(self, path: str | Path, *, timeout_s: float = 60.0) -> Path:
+        """Write the picture to a file; without an ending the path gets that of its format.
+
+        Raises:
+            MalformedResponseError, APIConnectionError: see :meth:`content`.
+            OSError: the file cannot be written.
+        """
+        data, target = self.content(timeout_s=timeout_s), Path(path)
+        if not target.suffix:
+            target = target.with_suffix(f".{read_header(data).format}")
+        target.write_bytes(data)
+        return target
+
+
+class ImagesResponse(_Routed):
+    """Pictures that were drawn.
+
+    ``decision``, ``cost_usd`` and ``trace`` are this package's, as in :class:`Completion`; all
+    else is OpenAI's. ``usage`` is empty for models that are billed by the picture.
+    """
+
+    created: int = Field(default_factory=now)
+    data: list[GeneratedImage] = Field(min_length=1)
+    model: str
+    usage: Usage = Field(default_factory=Usage)
+    cost_usd: float | None = 0.0
+    trace: TraceField = Trace()
+
+    @field_serializer("trace")
+    def _dump_trace(self, trace: TraceField) -> dict[str, Any]:
+        return trace.model_dump()
+
+    @property
+    def images(self) -> list[GeneratedImage]:
+        """The pictures: another name of ``data``."""
+        return self.data

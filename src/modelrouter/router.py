@@ -41,6 +41,7 @@ from modelrouter.exceptions import (
 from modelrouter.guards import BreakerPolicy, Budget, Guard, Guards, Health, Standing, Store
 from modelrouter.hedging import drive_hedged, drive_hedged_stream
 from modelrouter.holding import Begun, Hold, abegin, begin
+from modelrouter.image_resources import AsyncImageFaces, ImageFaces
 from modelrouter.ledger import Ledger, LedgerLike
 from modelrouter.options import (
     CallOptions,
@@ -51,7 +52,7 @@ from modelrouter.options import (
     checked_texts,
     generation_settings,
 )
-from modelrouter.picturing import told_of_pictures
+from modelrouter.picturing import check_answered_in_words, told_of_pictures
 from modelrouter.policies import Policy, PolicyLike
 from modelrouter.proof import Surroundings
 from modelrouter.resources import AUTO, AsyncChat, AsyncEmbeddings, Chat, Embeddings
@@ -77,9 +78,6 @@ _HEDGED = 0.95
 
 _SLOW = 3.0
 """Before any was seen: when it takes so many times what is expected."""
-
-_GLANCE = 40
-"""Characters by which a text to be embedded is looked at."""
 
 R = TypeVar("R")
 
@@ -284,6 +282,7 @@ class _Parts:
         timeout = self.timeout if "timeout" not in options else Timeout.of(options["timeout"])
         in_force = self.policy if policy is None else self._checked(Policy.of(policy))
         decision = self._decide(built, model, in_force)
+        check_answered_in_words(decision)
         conversation = checked_conversation(options.get("conversation"))
         if conversation is not None and model == AUTO and decision.feasible:
             known = self._conversations.model(conversation)
@@ -380,8 +379,7 @@ class _Parts:
         No other model is asked when it fails: vectors of two models cannot be compared.
         """
         checked = checked_texts(texts, options)
-        # A beginning is enough to choose by; how long a text may be its model itself says, exactly.
-        task = Task.of(max(checked, key=len).strip()[:_GLANCE], kind="embedding")
+        task = Task.of("\n".join(checked), kind="embedding")
         policy = options.get("policy")
         in_force = self.policy if policy is None else self._checked(Policy.of(policy))
         timeout = self.timeout if "timeout" not in options else Timeout.of(options["timeout"])
@@ -652,7 +650,7 @@ class _Parts:
             self.cache.close()
 
 
-class Router(_Parts):
+class Router(ImageFaces, _Parts):
     """Picks a model for each task and asks it.
 
     ``Router()`` uses what can be used here: the bundled SLM, GGUF files in the models directory,
@@ -818,7 +816,7 @@ class Router(_Parts):
         self.close()
 
 
-class AsyncRouter(_Parts):
+class AsyncRouter(AsyncImageFaces, _Parts):
     """The awaited twin of :class:`Router`, as ``AsyncOpenAI`` is of ``OpenAI``.
 
     Takes the same arguments; ``route`` is the same plain function.

@@ -65,12 +65,15 @@ class TestWithoutAnything:
         assert missing.text == "no GGUF file of it is named or pulled"
         assert missing.fix == "modelrouter pull phi-2"
 
-    def test_clip_and_image_models_are_not_part_of_this_version(self, folder: Path) -> None:
+    def test_clip_says_how_to_name_its_folder_and_image_models_need_a_key(
+        self, folder: Path
+    ) -> None:
         here = found(folder, {"OPENAI_API_KEY": KEY}).unavailable
-        assert here["openai/clip-vit-base-patch32"].text == (
-            "making embeddings is not part of this version"
-        )
-        assert here["openai/gpt-image-2"].text == "making images is not part of this version"
+        clip = "openai/clip-vit-base-patch32"
+        assert here[clip].text == "no folder of it is named"
+        assert here[clip].fix == f'Router(models=[ModelCard.local("FOLDER", name="{clip}")])'
+        assert "openai/gpt-image-2" not in here
+        assert "OPENAI_API_KEY" in found(folder).unavailable["openai/gpt-image-2"].text
 
 
 class TestAHostedModel:

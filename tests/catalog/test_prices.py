@@ -113,7 +113,7 @@ for card in builtin_cards():
     ours = [entry.input or 0, entry.output or 0, entry.vision, entry.tools, entry.mode]
     if ours != [
         theirs["input_cost_per_token"],
-        theirs["output_cost_per_token"],
+        theirs["output_cost_per_token"] or theirs.get("output_cost_per_image_token") or 0,
         bool(theirs["supports_vision"]),
         bool(theirs["supports_function_calling"]),
         theirs["mode"],

@@ -8,10 +8,21 @@ from typing import Any, Protocol, runtime_checkable
 
 from modelrouter.catalog.card import ModelCard, Speed
 from modelrouter.config import GenerationSettings
-from modelrouter.response import Chunk, Completion, EmbeddingResponse
+from modelrouter.response import Chunk, Completion, EmbeddingResponse, ImagesResponse
 from modelrouter.signals.base import Tokenizer
 
-__all__ = ["Backend", "EmbeddingBackend", "EmbeddingRequest", "MeasuringBackend", "Request"]
+__all__ = [
+    "Backend",
+    "EmbeddingBackend",
+    "EmbeddingRequest",
+    "ImageBackend",
+    "ImageRequest",
+    "MeasuringBackend",
+    "MixedBackend",
+    "MixedRequest",
+    "Picture",
+    "Request",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,73 @@ class EmbeddingRequest:
     dimensions: int | None = None
     truncate: bool = False
     timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """Pictures that one model is to draw.
+
+    Attributes:
+        card: the model.
+        prompt: what is to be seen.
+        options: ``n``, ``size``, ``quality`` and the like, as OpenAI names them.
+        timeout_s: seconds this may take; ``None`` for no limit.
+    """
+
+    card: ModelCard
+    prompt: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The bytes of a PNG, JPEG, GIF or WebP file, checked."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MixedRequest:
+    """Texts and pictures that one model is to make vectors of, in one space.
+
+    Attributes:
+        card: the model.
+        items: at least one.
+        truncate: whether of a text beyond the model's window only the beginning is read.
+        timeout_s: seconds this may take; ``None`` for no limit.
+    """
+
+    card: ModelCard
+    items: tuple[str | Picture, ...]
+    truncate: bool = False
+    timeout_s: float | None = None
+
+
+@runtime_checkable
+class ImageBackend(Protocol):
+    """A backend that draws; its errors are those of :class:`Backend`."""
+
+    def draw(self, request: ImageRequest) -> ImagesResponse:
+        """Draw; blocks."""
+        ...
+
+    async def adraw(self, request: ImageRequest) -> ImagesResponse:
+        """Draw; awaits."""
+        ...
+
+
+@runtime_checkable
+class MixedBackend(Protocol):
+    """A backend that makes vectors of texts and pictures, of length one, in one space."""
+
+    def embed_mixed(self, request: MixedRequest) -> EmbeddingResponse:
+        """Make vectors; blocks."""
+        ...
+
+    async def aembed_mixed(self, request: MixedRequest) -> EmbeddingResponse:
+        """Make vectors; awaits."""
+        ...
 
 
 @runtime_checkable

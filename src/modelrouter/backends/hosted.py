@@ -19,7 +19,9 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, TypeVar
 
+from modelrouter.backends._hosted_embeddings import HostedEmbeddings
 from modelrouter.backends._hosted_errors import timed_out, translate
+from modelrouter.backends._hosted_images import HostedImages
 from modelrouter.backends._hosted_litellm import litellm, loaded, warm
 from modelrouter.backends._hosted_loops import entered
 from modelrouter.backends._hosted_reply import StreamReader, completion
@@ -38,7 +40,7 @@ T = TypeVar("T")
 _HOLDERS: Final = ("response", "http_response", "streaming_response")
 
 
-class LiteLLMBackend:
+class LiteLLMBackend(HostedImages, HostedEmbeddings):
     """Asks hosted models over HTTP; fulfils :class:`~modelrouter.backends.base.Backend`.
 
     ``Request.timeout_s`` bounds the whole attempt in every way of calling, whatever the server

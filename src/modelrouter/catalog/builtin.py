@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelrouter._toml import loads
+from modelrouter.catalog.clip import clip_fields
 from modelrouter.catalog.gguf import GGUFHeader, check
 from modelrouter.catalog.prices import PriceEntry, look_up
 from modelrouter.exceptions import ConfigurationError
@@ -146,6 +147,8 @@ def local_fields(path: Path, name: str | None = None) -> dict[str, Any]:
     Raises:
         ModelFileError: see :func:`modelrouter.catalog.gguf.check`.
     """
+    if path.is_dir():
+        return {**(card_fields(name) if name else {}), **clip_fields(path, name)}
     header = check(path)
     known = name if name is not None and _is_local(name) else known_name(path)
     fields: dict[str, Any] = {
@@ -244,7 +247,10 @@ def _priced(name: str, entry: PriceEntry) -> dict[str, Any]:
     }
     if entry.context_window is not None:
         fields["context_window"] = entry.context_window
-    if entry.input is not None and entry.output is not None:
+    if entry.image is not None:
+        fields["price"] = {"input": entry.input or 0, "output": entry.output or 0}
+        fields["price"]["image"] = entry.image
+    elif entry.input is not None and entry.output is not None:
         fields["price"] = {
             "input": entry.input,
             "output": entry.output,

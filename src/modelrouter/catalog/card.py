@@ -37,6 +37,7 @@ class Price(Configured):
     Attributes:
         cached_input: of a prompt token read from the provider's cache; ``input`` unless given.
         cache_write: of a prompt token written to it; ``input`` unless given.
+        image: of each picture made, for models that are billed so; beside its tokens.
         long_prompt: the prices of a call whose prompt has more than ``long_prompt_tokens``, where
             the provider has such.
     """
@@ -45,6 +46,7 @@ class Price(Configured):
     output: float = Field(ge=0)
     cached_input: float | None = Field(default=None, ge=0)
     cache_write: float | None = Field(default=None, ge=0)
+    image: float | None = Field(default=None, ge=0)
     long_prompt_tokens: int | None = Field(default=None, gt=0)
     long_prompt: Price | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from modelrouter.catalog.builtin import (
 )
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.catalog import Catalog
+from modelrouter.catalog.clip import check_clip
 from modelrouter.catalog.gguf import check
 from modelrouter.catalog.lora import check_adapter
 from modelrouter.catalog.succession import is_switched_off
@@ -29,8 +31,6 @@ logger = logging.getLogger("modelrouter")
 
 MODELS_DIR_VARIABLE: Final = "MODELROUTER_MODELS_DIR"
 _BASE_URL_VARIABLES: Final = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
-_TEXT_BACKENDS: Final = ("litellm", "llamacpp", "clip")
-"""The backends of this package; they make text. A plugin's may make anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +165,14 @@ def _card(model: object, catalog: Catalog) -> ModelCard:
         try:
             return catalog.get(model)
         except UnknownModelError:
+            if Path(model).is_dir():
+                return ModelCard.local(model)
             if "/" not in model:
                 raise
         return ModelCard.hosted(model)
     raise ConfigurationError(
         f"models: {model!r} is no model.",
-        hint='Give a ModelCard, "provider/model", or the path of a .gguf file.',
+        hint='Give a ModelCard, "provider/model", or the path of a .gguf file or CLIP folder.',
     )
 
 
@@ -186,12 +188,10 @@ def _missing(card: ModelCard, environ: Mapping[str, str]) -> Unavailable | None:
     if is_switched_off(card):
         use = f"use {card.successor}" if card.successor else ""
         return Unavailable(f"retired by its provider on {card.retired}", use)
-    embeds_here = card.backend == "llamacpp" and "embedding" in card.modalities_out
-    if card.backend in _TEXT_BACKENDS and "text" not in card.modalities_out and not embeds_here:
-        made = " and ".join(sorted(f"{m}s" for m in card.modalities_out))
-        return Unavailable(f"making {made} is not part of this version")
     if card.backend == "llamacpp":
         return _missing_file(card)
+    if card.backend == "clip":
+        return _missing_folder(card)
     return _missing_key(card, environ)
 
 
@@ -224,3 +224,16 @@ def _check_files(path: Path, lora: Path | None) -> None:
     check(path)
     if lora is not None:
         check_adapter(lora, path)
+
+
+def _missing_folder(card: ModelCard) -> Unavailable | None:
+    if card.path is None:
+        call = f'Router(models=[ModelCard.local("FOLDER", name="{card.name}")])'
+        return Unavailable("no folder of it is named", call)
+    if importlib.util.find_spec("onnxruntime") is None:
+        return Unavailable("onnxruntime is not installed", "pip install 'modelrouter[clip]'")
+    try:
+        check_clip(card.path)
+    except ModelFileError as error:
+        return Unavailable(str(error))
+    return None

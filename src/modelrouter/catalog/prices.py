@@ -41,6 +41,7 @@ class PriceEntry:
     output: float | None
     cached_input: float | None
     cache_write: float | None
+    image: float | None
     long_prompt: tuple[int, Mapping[str, float]] | None
     vision: bool
     tools: bool
@@ -83,9 +84,10 @@ def _entry(raw: Mapping[str, Any]) -> PriceEntry:
         context_window=_whole(window),
         max_output_tokens=_whole(raw.get("max_output_tokens")),
         input=_price(raw.get("input_cost_per_token")),
-        output=_price(raw.get("output_cost_per_token")),
+        output=_price(_output(raw)),
         cached_input=_price(raw.get("cache_read_input_token_cost")),
         cache_write=_price(raw.get("cache_creation_input_token_cost")),
+        image=_price(raw.get("output_cost_per_image")) if _by_the_picture(raw) else None,
         long_prompt=_long_prompt(raw),
         vision=bool(raw.get("supports_vision")),
         tools=bool(raw.get("supports_function_calling")),
@@ -93,6 +95,18 @@ def _entry(raw: Mapping[str, Any]) -> PriceEntry:
         mode=str(raw.get("mode") or "chat"),
         retires=raw.get("deprecation_date") or None,
     )
+
+
+def _by_the_picture(raw: Mapping[str, Any]) -> bool:
+    """Whether pictures have a price each, where it is not the same as that of their tokens."""
+    return raw.get("mode") == "image_generation" and "output_cost_per_image_token" not in raw
+
+
+def _output(raw: Mapping[str, Any]) -> object:
+    if raw.get("mode") != "image_generation":
+        # What makes vectors puts out no tokens, and some entries leave that unsaid.
+        return raw.get("output_cost_per_token", 0.0 if raw.get("mode") == "embedding" else None)
+    return raw.get("output_cost_per_image_token", raw.get("output_cost_per_token"))
 
 
 _PRICES: Final = {

@@ -43,7 +43,12 @@ def intent_of(
     bounded = isinstance(wanted, int) and not any(map(settings.extra.get, _LENGTHENING))
     output = min(wanted, most) if bounded and isinstance(wanted, int) else most
     output *= _answers(settings.extra)
-    return Intent(card, prompt, output, _cost_usd(card, prompt, output), tags, call)
+    if task.kind == "embedding":  # every text has a window of its own, and there is no answer
+        prompt, output = _prompt_tokens(task, card), 0
+    cost_usd = _cost_usd(card, prompt, output)
+    if task.kind == "image_generation" and card.price is not None and card.price.image:
+        cost_usd = card.price.image * _answers(settings.extra) + card.price.input * prompt
+    return Intent(card, prompt, output, cost_usd, tags, call)
 
 
 def _answers(extra: Mapping[str, Any]) -> int:

@@ -199,7 +199,7 @@ class Policy(Configured):
         """The prospect of the highest utility among those within every limit."""
         outlook, signals = situation.prospects, situation.signals
         expense, utility_of = outlook.expense, self.objective.utility
-        prompt = surely_tokens(signals)
+        prompt = 0 if signals.kind == "embedding" else surely_tokens(signals)
         whole = prompt + signals.output_tokens
         system, turns = signals.system_tokens, signals.user_turns
         least = 0.0 if self.min_quality is None else self.min_quality

@@ -66,6 +66,8 @@ def _fit_obstacles(card: ModelCard, signals: Signals) -> Iterator[Reason]:
 
 
 def _length_obstacles(card: ModelCard, signals: Signals) -> Iterator[Reason]:
+    if signals.kind == "embedding":
+        return  # each text has a window of its own, and the model itself says how long it may be
     prompt = surely_tokens(signals)
     if prompt + signals.output_tokens > card.context_window:
         yield Reason(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, overload, runtime_checkable
 
 from modelrouter.catalog.card import ModelCard, Price, Speed
 from modelrouter.catalog.discovery import Unavailable
@@ -137,6 +137,8 @@ class Outlook(Sequence[Prospect]):
         )
         input_usd, output_usd = lineup.prices[at]
         cost_usd = prompt * input_usd + output * output_usd
+        if self._signals.kind == "image_generation":
+            cost_usd += picture_usd(lineup.cards[at])
         if self._measured and (speed := self._measured.get(lineup.cards[at].name)) is not None:
             return cost_usd, speed.latency_s(prompt, output)
         first, prefill, decode = lineup.speeds[at]
@@ -190,6 +192,18 @@ def assess(
     ``measured`` speeds, by card name, stand in place of those that the cards state.
     """
     return Situation(task, signals, Outlook(lineup, task, signals, scorer, measured))
+
+
+EXPECTED_PICTURE_TOKENS: Final = 1_056
+"""Tokens of one picture of 1024 x 1024 pixels in medium quality, as OpenAI counts them."""
+
+
+def picture_usd(card: ModelCard) -> float:
+    """USD expected for one picture."""
+    if card.location == "local":
+        return 0.0
+    price = card.price or UNKNOWN_PRICE
+    return EXPECTED_PICTURE_TOKENS * price.output if price.image is None else price.image
 
 
 def _token_prices(card: ModelCard) -> tuple[float, float]:

@@ -1,0 +1,68 @@
+"""One hosted call that is no conversation: bounded in time, its errors translated."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeVar
+
+from modelrouter.backends._hosted_errors import timed_out, translate
+from modelrouter.backends._hosted_litellm import litellm, loaded
+from modelrouter.backends._hosted_loops import entered
+from modelrouter.backends._hosted_request import parameters
+from modelrouter.backends._hosted_waiting import TIMEOUTS, Bounded, Deadline
+from modelrouter.backends.base import Request
+from modelrouter.catalog.card import ModelCard
+from modelrouter.exceptions import BackendError
+
+__all__ = ["aask", "ask", "reach"]
+
+T = TypeVar("T")
+
+
+def reach(card: ModelCard, timeout_s: float | None) -> dict[str, Any]:
+    """What litellm is told of whom to ask: model, address, key, timeout, no retries.
+
+    Raises:
+        AuthenticationError, BadRequestError: as for a conversation.
+    """
+    made = parameters(Request(card=card, messages=[], timeout_s=timeout_s))
+    del made["messages"]
+    return made
+
+
+def ask(card: ModelCard, timeout_s: float | None, call: Callable[[Any], T]) -> T:
+    """What ``call`` makes of litellm, on a thread that can be given up.
+
+    Raises:
+        BackendError: whatever goes wrong, as one of these.
+    """
+    module = litellm()
+    error: BackendError
+    try:
+        with Bounded(_once(lambda: call(module)), Deadline(timeout_s)) as answers:
+            return next(answers)
+    except TIMEOUTS:
+        error = timed_out(card, timeout_s)
+    except Exception as exc:  # every foreign error is translated here and nowhere else
+        error = translate(exc, card)
+    # Raised outside the handler: the original, which may hold a key, is not its context.
+    raise error
+
+
+async def aask(card: ModelCard, timeout_s: float | None, call: Callable[[Any], Awaitable[T]]) -> T:
+    """The awaited twin of :func:`ask`."""
+    module = await loaded()
+    error: BackendError
+    try:
+        async with Deadline(timeout_s).bound():
+            await entered(module)
+            return await call(module)
+    except TIMEOUTS:
+        error = timed_out(card, timeout_s)
+    except Exception as exc:  # as in ask
+        error = translate(exc, card)
+    raise error
+
+
+def _once(call: Callable[[], T]) -> Generator[T, None, None]:
+    yield call()
