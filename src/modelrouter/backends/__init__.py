@@ -22,8 +22,15 @@ def _litellm() -> Backend:
     return LiteLLMBackend()
 
 
+def _clip() -> Backend:
+    from modelrouter.backends.clip import ClipBackend
+
+    return ClipBackend()
+
+
 DEFAULT_BACKENDS: Final[dict[str, Callable[[], Backend]]] = {
     "llamacpp": _llamacpp,
     "litellm": _litellm,
+    "clip": _clip,
 }
 """What makes the built-in backends, by the name cards use; their libraries load on first use."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from modelrouter.backends._hosted_errors import timed_out, translate
@@ -14,7 +15,7 @@ from modelrouter.backends.base import Request
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import BackendError
 
-__all__ = ["aask", "ask", "reach"]
+__all__ = ["aask", "aasking_once", "ask", "asking_once", "reach"]
 
 T = TypeVar("T")
 
@@ -66,3 +67,44 @@ async def aask(card: ModelCard, timeout_s: float | None, call: Callable[[Any], A
 
 def _once(call: Callable[[], T]) -> Generator[T, None, None]:
     yield call()
+
+
+@contextmanager
+def asking_once(card: ModelCard, given: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
+    """The parameters with a client of openai's that asks once, for who is asked through one.
+
+    For pictures and vectors litellm takes ``max_retries=0`` for its default, two: three pictures
+    might be paid for.
+    """
+    if not _by_openai(card):
+        yield dict(given)
+        return
+    with _client("OpenAI", given) as client:
+        yield {**given, "client": client}
+
+
+@asynccontextmanager
+async def aasking_once(
+    card: ModelCard, given: Mapping[str, Any]
+) -> AsyncGenerator[dict[str, Any], None]:
+    """The awaited twin of :func:`asking_once`."""
+    if not _by_openai(card):
+        yield dict(given)
+        return
+    async with _client("AsyncOpenAI", given) as client:
+        yield {**given, "client": client}
+
+
+def _by_openai(card: ModelCard) -> bool:
+    return bool(card.server_model) or card.name.startswith(("openai/", "text-embedding", "gpt-"))
+
+
+def _client(kind: str, given: Mapping[str, Any]) -> Any:
+    """A client whose number of retries is 0, whatever litellm sets it to."""
+    import openai
+
+    once = property(lambda client: 0, lambda client, value: None)
+    client = type(kind, (getattr(openai, kind),), {"max_retries": once})
+    return client(
+        api_key=given.get("api_key"), base_url=given.get("api_base"), timeout=given["timeout"]
+    )

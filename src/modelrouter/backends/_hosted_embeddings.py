@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from modelrouter.backends._hosted_calling import aask, ask, reach
+from modelrouter.backends._hosted_calling import aask, aasking_once, ask, asking_once, reach
 from modelrouter.backends._hosted_errors import malformed
 from modelrouter.backends.base import EmbeddingRequest, MixedRequest, Picture
 from modelrouter.images import data_url
@@ -27,18 +27,20 @@ class HostedEmbeddings:
     def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """See :meth:`EmbeddingBackend.embed`."""
         given = _parameters(request)
-        return ask(
-            request.card,
-            request.timeout_s,
-            lambda litellm: _read(litellm.embedding(**given), request, len(request.texts)),
-        )
+
+        def call(litellm: Any) -> EmbeddingResponse:
+            with asking_once(request.card, given) as asked:
+                return _read(litellm.embedding(**asked), request, len(request.texts))
+
+        return ask(request.card, request.timeout_s, call)
 
     async def aembed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """See :meth:`EmbeddingBackend.aembed`."""
         given = _parameters(request)
 
         async def call(litellm: Any) -> EmbeddingResponse:
-            return _read(await litellm.aembedding(**given), request, len(request.texts))
+            async with aasking_once(request.card, given) as asked:
+                return _read(await litellm.aembedding(**asked), request, len(request.texts))
 
         return await aask(request.card, request.timeout_s, call)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from modelrouter.backends._hosted_calling import aask, ask, reach
+from modelrouter.backends._hosted_calling import aask, aasking_once, ask, asking_once, reach
 from modelrouter.backends._hosted_errors import malformed
 from modelrouter.backends.base import ImageRequest
 from modelrouter.response import GeneratedImage, ImagesResponse, Usage
@@ -23,10 +22,8 @@ class HostedImages:
         given = _parameters(request)
 
         def call(litellm: Any) -> ImagesResponse:
-            with contextlib.ExitStack() as stack:
-                if _by_openai(request):
-                    given["client"] = stack.enter_context(_client("OpenAI", given))
-                return _read(litellm.image_generation(**given), request)
+            with asking_once(request.card, given) as asked:
+                return _read(litellm.image_generation(**asked), request)
 
         return ask(request.card, request.timeout_s, call)
 
@@ -35,32 +32,10 @@ class HostedImages:
         given = _parameters(request)
 
         async def call(litellm: Any) -> ImagesResponse:
-            async with contextlib.AsyncExitStack() as stack:
-                if _by_openai(request):
-                    given["client"] = await stack.enter_async_context(_client("AsyncOpenAI", given))
-                return _read(await litellm.aimage_generation(**given), request)
+            async with aasking_once(request.card, given) as asked:
+                return _read(await litellm.aimage_generation(**asked), request)
 
         return await aask(request.card, request.timeout_s, call)
-
-
-def _by_openai(request: ImageRequest) -> bool:
-    return bool(request.card.server_model) or request.card.name.startswith("openai/")
-
-
-def _client(kind: str, given: Mapping[str, Any]) -> Any:
-    """A client of openai's that asks once.
-
-    litellm hands no ``max_retries`` on for pictures: it would set the client's to 2, and three
-    pictures might be paid for.
-    """
-    import openai
-
-    base = getattr(openai, kind)
-    once = property(lambda client: 0, lambda client, value: None)
-    client = type(kind, (base,), {"max_retries": once})
-    return client(
-        api_key=given.get("api_key"), base_url=given.get("api_base"), timeout=given["timeout"]
-    )
 
 
 def _parameters(request: ImageRequest) -> dict[str, Any]:

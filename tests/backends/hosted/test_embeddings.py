@@ -47,6 +47,7 @@ def router(server, backend) -> Makes:
         return Router(
             catalog=Catalog([card]),
             backends={"litellm": backend},
+            breakers=False,
             retry=RetryPolicy(max_attempts=2, initial_s=0.01, jitter_s=0.0),
         )
 
