@@ -45,6 +45,9 @@ EXPORTS = {
     "Confidence",
     "CompletionStream",
     "EmbeddingResponse",
+    "ImagesResponse",
+    "Classification",
+    "ImageIndex",
     "Trace",
     "Usage",
     # what was done

@@ -45,6 +45,7 @@ ORDER = (
     "ledger",
     "cache",
     "image_calls",
+    "image_index",
     "evaluation",
     "plugins",
     "resources",

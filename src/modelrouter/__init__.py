@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from modelrouter.guards import BreakerPolicy as BreakerPolicy
     from modelrouter.guards import Budget as Budget
     from modelrouter.hub import pull as pull
+    from modelrouter.image_calls import Classification as Classification
+    from modelrouter.image_index import ImageIndex as ImageIndex
     from modelrouter.ledger import Ledger as Ledger
     from modelrouter.policies import Objective as Objective
     from modelrouter.policies import Policy as Policy
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from modelrouter.response import Completion as Completion
     from modelrouter.response import Confidence as Confidence
     from modelrouter.response import EmbeddingResponse as EmbeddingResponse
+    from modelrouter.response import ImagesResponse as ImagesResponse
     from modelrouter.response import Usage as Usage
     from modelrouter.router import AsyncRouter as AsyncRouter
     from modelrouter.router import Router as Router
@@ -127,9 +130,18 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "guards": ("BreakerPolicy", "Budget"),
     "hub": ("pull",),
+    "image_calls": ("Classification",),
+    "image_index": ("ImageIndex",),
     "ledger": ("Ledger",),
     "policies": ("Objective", "Policy", "Rule"),
-    "response": ("Chunk", "Completion", "Confidence", "EmbeddingResponse", "Usage"),
+    "response": (
+        "Chunk",
+        "Completion",
+        "Confidence",
+        "EmbeddingResponse",
+        "ImagesResponse",
+        "Usage",
+    ),
     "router": ("AsyncRouter", "Router"),
     "scoring": ("Difficulty", "Scorer"),
     "signals": ("Signals",),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import Unpack
@@ -16,6 +17,7 @@ from modelrouter.image_calls import (
     draw,
     embed_mixed,
 )
+from modelrouter.image_index import ImageIndex
 from modelrouter.options import ImageOptions, MixedOptions
 from modelrouter.resources import AUTO
 from modelrouter.response import EmbeddingResponse, ImagesResponse
@@ -133,6 +135,23 @@ class ImageFaces:
     ) -> Classification:
         """The awaited twin of :meth:`classify_image`."""
         return await aclassify(_parts(self), image, labels, prompt, model, options)
+
+    def image_index(
+        self, folder: str | Path, *, file: str | Path | None = None, model: str = AUTO
+    ) -> ImageIndex:
+        """Search over a folder's pictures: ``index.update()``, ``index.search("a red car", k=5)``.
+
+        The index is kept in ``file``, by default ``.modelrouter-images.npz`` in the folder.
+
+        Raises:
+            ConfigurationError: the folder is none.
+            StorageError: the index file is damaged.
+        """
+
+        def embed(items: Sequence[Any], name: str) -> EmbeddingResponse:
+            return self.embed(items, model=name)
+
+        return ImageIndex(embed, folder, file=file, model=model)
 
 
 class AsyncImageFaces:
