@@ -14,6 +14,7 @@ from modelrouter._toml import loads
 from modelrouter.catalog.clip import clip_fields
 from modelrouter.catalog.gguf import GGUFHeader, check
 from modelrouter.catalog.prices import PriceEntry, look_up
+from modelrouter.catalog.quantization import stored_as
 from modelrouter.exceptions import ConfigurationError
 
 __all__ = [
@@ -164,6 +165,7 @@ def local_fields(path: Path, name: str | None = None) -> dict[str, Any]:
         **(card_fields(known) if known else {}),
         "name": known or path.stem,
         "path": path,
+        "quantization": stored_as(header),
     }
     fields["context_window"] = _window(header, fields.get("context_window", _LOCAL_WINDOW))
     if header.parameters and "split.count" not in header.metadata:
@@ -291,5 +293,9 @@ def _capabilities(header: GGUFHeader) -> list[str]:
 
 
 def _licence(header: GGUFHeader) -> str | None:
-    licence = header.metadata.get("general.license")
-    return licence if isinstance(licence, str) and licence else None
+    """As the file says; a licence with a name of its own by that: the tag is then "other"."""
+    said = header.metadata.get
+    for licence in (said("general.license.name"), said("general.license")):
+        if isinstance(licence, str) and licence.strip():
+            return licence
+    return None

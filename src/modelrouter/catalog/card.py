@@ -127,6 +127,7 @@ class ModelCard(Configured):
         max_system_tokens: the longest system prompt it may be given; ``None`` for any.
         axes: the comparison of families, in words.
         parameters: number of weights.
+        quantization: how they are stored in ``path``, for example ``Q4_K_M``.
         licence: of the weights (local) or terms of use (hosted).
         retired: when the provider switched it off (ISO date), else ``None``.
         successor: the card to use in its place.
@@ -165,6 +166,7 @@ class ModelCard(Configured):
     max_system_tokens: int | None = Field(default=None, ge=0)
     axes: Axes | None = None
     parameters: int | None = Field(default=None, gt=0)
+    quantization: str | None = None
     licence: str | None = None
     retired: str | None = None
     successor: str | None = None

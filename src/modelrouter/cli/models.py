@@ -79,6 +79,7 @@ def _card_row(router: Router, card: ModelCard, kind: Kind | None = None) -> dict
         "modalities_in": sorted(card.modalities_in),
         "modalities_out": sorted(card.modalities_out),
         "parameters": card.parameters,
+        "quantization": card.quantization,
         "licence": card.licence,
         "axes": card.axes.model_dump() if card.axes else None,
         "strengths_source": card.strengths_source,
