@@ -290,7 +290,9 @@ class Decision:
             (
                 c
                 for c in self.candidates
-                if not c.feasible and all(r.code == "unavailable" for r in c.reasons)
+                if not c.feasible
+                and c.card.retired is None  # nothing here brings that back
+                and all(r.code == "unavailable" for r in c.reasons)
             ),
             None,
         )

@@ -21,6 +21,7 @@ __all__ = [
     "builtin_fields",
     "bundled_path",
     "card_fields",
+    "family_axes",
     "hosted_fields",
     "key_variables",
     "known_name",
@@ -87,6 +88,12 @@ def _axes(
     axes = by_family[families[0]]
     joined = {axis: "; ".join(by_family[family][axis] for family in families) for axis in axes}
     return {**joined, **own}
+
+
+def family_axes() -> Mapping[str, Mapping[str, str]]:
+    """The five axes in words, by family: what a card says that is of this family alone."""
+    axes: Mapping[str, Mapping[str, str]] = _tables()["axes"]
+    return axes
 
 
 def key_variables(name: str) -> tuple[str, ...]:
