@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.hub_server import HubServer
 
 
-def pull(hub: HubServer, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def pull(
+    hub: HubServer, folder: Path, *words: str, stdin: int = subprocess.DEVNULL
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "modelrouter.cli", "pull", *words],
         env={
@@ -21,7 +25,7 @@ def pull(hub: HubServer, folder: Path, *words: str) -> subprocess.CompletedProce
             "MODELROUTER_MODELS_DIR": str(folder),
             "COLUMNS": "200",
         },
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         capture_output=True,
         text=True,
         timeout=60,
@@ -51,6 +55,27 @@ def test_without_anybody_to_ask_the_licence_has_to_be_accepted_by_an_option(
     assert done.returncode == 2
     assert "--yes" in done.stderr
     assert not folder.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of one's own is POSIX's")
+@pytest.mark.parametrize(
+    ("typed", "left"),
+    [("\ny\n", ["phi-2.Q8_0.gguf"]), ("q4_k_m\ny\n", ["phi-2.Q4_K_M.gguf"]), ("\nn\n", [])],
+)
+def test_at_a_terminal_it_asks_which_and_whether(
+    hub: HubServer, folder: Path, typed: str, left: list[str]
+) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    os.write(ours, typed.encode())
+    done = pull(hub, folder, "phi-2", stdin=theirs)
+    os.close(ours)
+    os.close(theirs)
+    assert "Which one [Q8_0]" in done.stderr
+    assert "under that licence?" in done.stderr
+    assert (done.returncode == 0) is bool(left)
+    assert ([path.name for path in folder.iterdir()] if folder.exists() else []) == left
 
 
 def test_errors_are_a_line_and_an_exit_code(hub: HubServer, folder: Path) -> None:

@@ -22,8 +22,10 @@ from modelrouter.exceptions import (
     PullError,
     UnknownModelError,
 )
+from modelrouter.hub.download import fetch
 from tests.hub.conftest import PHI_2
 from tests.support.hub_server import LET_IN, HubServer
+from tests.support.lora_factory import make_lora_gguf
 
 
 def visible(folder: Path) -> list[str]:
@@ -162,6 +164,73 @@ def test_a_server_without_ranges_sends_it_all_again(
     card = modelrouter.pull("phi-2", "Q4_K_M")
     assert card.path is not None
     assert card.path.read_bytes() == small
+
+
+def test_a_store_that_never_gets_further_is_given_up(
+    hub: HubServer, folder: Path, small: bytes
+) -> None:
+    made = hub_part.plan("phi-2")
+    offer = made.choose("Q4_K_M")
+    target = made.target(offer)
+    folder.mkdir(parents=True)
+    hub.breaks, hub.ranges = [200_000] * 20, False
+    with pytest.raises(HubConnectionError, match=r"broke off after 200,000 of"):
+        fetch(PHI_2, made.listing.commit, offer, target, wait_s=0.01)
+    assert len(hub.breaks) == 15
+    hub.breaks, hub.ranges = [], True
+    fetch(PHI_2, made.listing.commit, offer, target, wait_s=0.01)
+    assert target.read_bytes() == small
+
+
+def test_a_store_that_has_less_than_was_promised_is_given_up(
+    hub: HubServer, folder: Path, small: bytes
+) -> None:
+    hub.add("o/less", {"less.Q4_0.gguf": small}, sizes={"less.Q4_0.gguf": len(small) + 10})
+    made = hub_part.plan("o/less")
+    folder.mkdir(parents=True)
+    with pytest.raises(HubConnectionError, match=r"less.Q4_0.gguf broke off"):
+        fetch("o/less", made.listing.commit, made.offers[0], folder / "less.gguf", wait_s=0.01)
+    assert not [name for name in visible(folder) if not name.startswith(".")]
+
+
+def test_what_is_left_of_another_version_goes_when_the_new_one_is_there(
+    hub: HubServer, folder: Path
+) -> None:
+    folder.mkdir(parents=True)
+    (folder / ".phi-2.Q4_K_M.gguf.0123456789abcdef.part").write_bytes(b"old")
+    modelrouter.pull("phi-2", "Q4_K_M")
+    assert visible(folder) == ["phi-2.Q4_K_M.gguf"]
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(
+    hub: HubServer, folder: Path, small: bytes, larger: bytes
+) -> None:
+    hub.add("o/two", {"m-Q4_0.gguf": small, "new/m-Q4_0.gguf": larger})
+    with pytest.raises(NotOnHubError, match="several files"):
+        hub_part.plan("o/two:Q4_0").choose()
+    card = modelrouter.pull("o/two:m-Q4_0.gguf")
+    assert card.path is not None
+    assert card.path.read_bytes() == small
+    modelrouter.pull("o/two", "new/m-Q4_0.gguf")
+    assert card.path.read_bytes() == larger
+
+
+def test_adapters_are_not_put_among_the_models(
+    hub: HubServer, folder: Path, tmp_path: Path, small: bytes
+) -> None:
+    base = tmp_path / "base.gguf"
+    base.write_bytes(small)
+    lora = make_lora_gguf(tmp_path / "lora.gguf", base)
+    hub.add("o/lora", {"lora-F32.gguf": lora.read_bytes()})
+    with pytest.raises(NotOnHubError, match="adapters"):
+        modelrouter.pull("o/lora")
+    assert not folder.exists()
+
+
+def test_a_page_that_wants_a_login_is_no_hub(hub: HubServer, folder: Path) -> None:
+    hub.login = True
+    with pytest.raises(HubConnectionError, match="not the hub's protocol"):
+        modelrouter.pull("phi-2")
 
 
 def test_a_busy_store_is_asked_again(hub: HubServer, folder: Path) -> None:

@@ -87,6 +87,7 @@ class HubServer:
             one entry an answer.
         ranges: whether the store knows them.
         corrupt: whether the store sends other bytes than it should.
+        login: whether the hub answers all with a page, as a network does that wants one.
         statuses: what the coming answers of the store are in place of files; one entry an answer.
     """
 
@@ -97,7 +98,7 @@ class HubServer:
         self.statuses: list[int] = []
         self.ranges = True
         self.corrupt = False
-        self.xet = True
+        self.login = False
         self._hub = self._serve(_Hub)
         self._store = self._serve(_Store)
         self.endpoint = f"http://127.0.0.1:{self._hub.server_port}"
@@ -174,6 +175,9 @@ class _Hub(_Handler):
     def answer(self) -> None:
         url = urlsplit(self.path)
         path, query = unquote(url.path), parse_qs(url.query)
+        if self.hub.login:
+            self.send(200, b"<html>Welcome to our network</html>", Content_Type="text/html")
+            return
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", path):
             self.info(found[1], "blobs" in query)
         elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)(?:/.*)?", path):
@@ -263,13 +267,10 @@ class _Hub(_Handler):
             headers |= {
                 "X_Linked_Size": str(repository.size(path)),
                 "X_Linked_ETag": f'"{repository.sha256(path)}"',
+                "X_Xet_Hash": hashlib.sha256(path.encode()).hexdigest(),
+                "Link": f"<{self.hub.endpoint}/api/models/{name}/xet-read-token/"
+                f'{repository.commit}>; rel="xet-auth"',
             }
-            if self.hub.xet:
-                headers |= {
-                    "X_Xet_Hash": hashlib.sha256(path.encode()).hexdigest(),
-                    "Link": f"<{self.hub.endpoint}/api/models/{name}/xet-read-token/"
-                    f'{repository.commit}>; rel="xet-auth"',
-                }
         self.send(302, Location=f"{self.hub.store}/store/{name}/{path}", **headers)
 
     def let_in(self, name: str) -> bool:

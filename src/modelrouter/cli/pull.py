@@ -109,7 +109,9 @@ def _agreed(plan: hub.Plan, offer: hub.Offer) -> hub.Offer:
         raise ConfigurationError(
             "Nobody can be asked whether the licence is accepted.", hint="Give --yes if it is."
         )
-    said = typer.prompt("Which one", default=offer.quantization, err=True)
+    same = [each for each in plan.offers if each.quantization == offer.quantization]
+    default = offer.quantization if len(same) == 1 else offer.file
+    said = typer.prompt("Which one", default=default, err=True)
     offer = plan.choose(said)
     if not typer.confirm(
         f"Fetch {gigabytes(offer.size_bytes)} to {plan.target(offer)} under that licence?", err=True

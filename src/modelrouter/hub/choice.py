@@ -95,7 +95,7 @@ def wanted(offers: Sequence[Offer], name: str, repository: str) -> Offer:
         NotOnHubError: there is none, or several.
     """
     said = name.lower()
-    found = [
+    found = [offer for offer in offers if offer.file == name] or [
         offer
         for offer in offers
         if said

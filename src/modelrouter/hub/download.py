@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -78,6 +79,8 @@ def fetch(
                 hint="Pull it again; if that does not help, a proxy or mirror changes files.",
             )
         part.replace(target)
+        for other in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+            other.unlink(missing_ok=True)  # of another version of the file
 
 
 def is_whole(path: Path, offer: Offer) -> bool:
@@ -152,11 +155,10 @@ def _fill(
     wait_s: float,
 ) -> None:
     """Append what is missing, over as many connections as it takes."""
-    size, tries = offer.size_bytes, 0
+    size, tries, most = offer.size_bytes, 0, have
     tell = progress or (lambda _have, _size: None)
     tell(have, size)
     while have < size:
-        before = have
         try:
             asked = {"Range": f"bytes={have}-"} if have else {}
             with opened(repository, commit, offer.file, asked) as response:
@@ -164,6 +166,8 @@ def _fill(
                     file.truncate(0)
                     digest.clear()
                     have = 0
+                    if response.status_code == 416:
+                        raise HubConnectionError("The store has less of it than was promised.")
                 for chunk in response.iter_bytes():  # as it comes: nothing is lost in a buffer
                     file.write(chunk)
                     digest.add(chunk)
@@ -174,7 +178,8 @@ def _fill(
             if have < size:
                 raise HubConnectionError(f"The connection ended after {have:,} of {size:,} bytes.")
         except HubConnectionError as exc:
-            tries = 1 if have > before else tries + 1
+            # What counts is to have got further than ever, not to have come as far once more.
+            tries, most = (1, have) if have > most else (tries + 1, most)
             file.flush()
             if tries >= _TRIES or not _may_pass(exc):
                 raise HubConnectionError(
@@ -230,7 +235,7 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        if exc.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):  # Windows has no quota
             raise DiskSpaceError(
                 f"The disk of {target.parent} is full.",
                 needed_bytes=0,

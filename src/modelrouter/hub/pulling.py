@@ -110,6 +110,11 @@ def plan(name: str, *, directory: str | Path | None = None) -> Plan:
             hint="Files in parts and other formats are not read; look for one that ends in -GGUF.",
         )
     header = _header(found, min(files, key=lambda file: file.size_bytes))
+    if header is not None and header.metadata.get("general.type") == "adapter":
+        raise NotOnHubError(
+            f"{found.repository} has adapters, which are no whole models.",
+            hint="`hf download` fetches one; then ModelCard.local(BASE, lora=FILE).",
+        )
     window = _window(asked, header)
     free = available_bytes()
     offers = sorted(
