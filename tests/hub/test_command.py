@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,18 +14,22 @@ import pytest
 from tests.support.hub_server import HubServer
 
 
+def environment(hub: HubServer, folder: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HUB_OFFLINE": "0",
+        "MODELROUTER_MODELS_DIR": str(folder),
+        "COLUMNS": "200",
+    }
+
+
 def pull(
     hub: HubServer, folder: Path, *words: str, stdin: int = subprocess.DEVNULL
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "modelrouter.cli", "pull", *words],
-        env={
-            **os.environ,
-            "HF_ENDPOINT": hub.endpoint,
-            "HF_HUB_OFFLINE": "0",
-            "MODELROUTER_MODELS_DIR": str(folder),
-            "COLUMNS": "200",
-        },
+        env=environment(hub, folder),
         stdin=stdin,
         capture_output=True,
         text=True,
@@ -76,6 +81,29 @@ def test_at_a_terminal_it_asks_which_and_whether(
     assert "under that licence?" in done.stderr
     assert (done.returncode == 0) is bool(left)
     assert ([path.name for path in folder.iterdir()] if folder.exists() else []) == left
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of one's own is POSIX's")
+def test_a_terminal_gets_a_bar(hub: HubServer, folder: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen(
+        [sys.executable, "-m", "modelrouter.cli", "pull", "phi-2:Q4_K_M", "--yes"],
+        env=environment(hub, folder) | {"TERM": "xterm"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # what Linux says when the other end is closed
+        while data := os.read(ours, 4096):
+            shown += data
+    os.close(ours)
+    assert done.wait(30) == 0
+    assert b"phi-2.Q4_K_M.gguf" in shown
+    assert b"MB/" in shown or b"kB" in shown
 
 
 def test_errors_are_a_line_and_an_exit_code(hub: HubServer, folder: Path) -> None:
