@@ -12,7 +12,7 @@ from _chaos_provider import DEPLOYMENTS, Bill, Provider, answer_of, cost_pico
 from _chaos_worker import GRAMMAR, plan_of
 from modelrouter.ledger import Row
 
-__all__ = ["Check", "Run", "check_all", "shares"]
+__all__ = ["Check", "Run", "Spending", "check_all", "shares"]
 
 _PASSING = ("", "slow drip")
 _SHOWN = 3
@@ -34,6 +34,24 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Spending:
+    """What a run under a budget came to, in 1e-12 USD.
+
+    ``charged`` is what the providers charged until its end. It never falls, so that it was never
+    higher.
+    """
+
+    limit: int
+    charged: int
+    outcomes: Counter[str]
+
+    @property
+    def overspent(self) -> int:
+        """By how much the limit was passed."""
+        return max(0, self.charged - self.limit)
+
+
+@dataclass(frozen=True)
 class Run:
     """All that is known of a run of ours."""
 
@@ -45,6 +63,7 @@ class Run:
     kills: int
     at_once: int
     figures: Mapping[str, Any]
+    budget: Spending
 
     @property
     def bills(self) -> list[Bill]:
@@ -60,6 +79,7 @@ def check_all(run: Run) -> list[Check]:
         _unavoidable(run),
         _texts(run),
         _costs(run),
+        _budget(run),
         _private(run),
         _footprint(run),
     ]
@@ -152,7 +172,7 @@ def _texts(run: Run) -> Check:
         if not text or not model.startswith("openai/"):
             continue
         looked += 1
-        whole = answer_of(run.seed, model.removeprefix("openai/"), result["task"])
+        whole = answer_of(run.seed, result["task"])
         if result["outcome"] == "answered" and text != whole:
             wrong.append(f"task {result['task']}: {text[-40:]!r}, not {whole[-40:]!r}")
         if result["outcome"] == "interrupted":
@@ -190,6 +210,18 @@ def _costs(run: Run) -> Check:
         f"${(bounded[1] - bounded[0]) / 1e12:.6f}, which no client can know"
     )
     return Check("the ledger's cost is the provider's own count", said, wrong)
+
+
+def _budget(run: Run) -> Check:
+    spent = run.budget
+    wrong = []
+    if spent.overspent:
+        wrong.append(f"${spent.overspent / 1e12:.6f} more than the limit")
+    if spent.charged < spent.limit * 0.3:
+        wrong.append("most of the budget was left, so that nothing was tried")
+    ends = ", ".join(f"{count} {name}" for name, count in spent.outcomes.most_common())
+    said = f"${spent.charged / 1e12:.6f} of ${spent.limit / 1e12:.6f} charged; {ends}"
+    return Check("no budget was passed at any moment", said, wrong)
 
 
 def _private(run: Run) -> Check:
@@ -234,7 +266,7 @@ def shares(seed: int, results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _is_right(seed: int, result: Mapping[str, Any]) -> bool:
-    """A hosted answer must be one that a deployment gave, whole; a local one must say something."""
-    answers = {answer_of(seed, deployment.name, result["task"]) for deployment in DEPLOYMENTS}
+    """A hosted answer must be the providers', whole; a local one must say something."""
     local = str(result.get("model") or "").startswith("modelrouter/")
-    return result["text"] in answers or (local and bool(result["text"]))
+    whole = answer_of(seed, result["task"])
+    return result["text"] == whole or (local and bool(result["text"]))

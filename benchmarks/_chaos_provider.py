@@ -80,9 +80,9 @@ class Bill:
     """Whether the client was told the tokens."""
 
 
-def answer_of(seed: int, deployment: str, task: int) -> str:
-    """What a deployment answers to a task; no two words alike, which may be taken for a loop."""
-    rng = random.Random(f"{seed} {deployment} {task} answer")
+def answer_of(seed: int, task: int) -> str:
+    """The answer to a task; no two words alike, which may be taken for a loop."""
+    rng = random.Random(f"{seed} {task} answer")
     return " ".join(f"{rng.choice(WORDS)}{at}" for at in range(rng.randint(5, 30)))
 
 
@@ -180,9 +180,20 @@ class _Exchange:
     ) -> None:
         self.provider, self.deployment, self.bill = provider, deployment, bill
         self.asked, self.writer = asked, writer
-        self.words = answer_of(provider.seed, deployment.name, bill.task).split(" ")
+        self.words = self._to_say()
         text = " ".join(str(message["content"]) for message in asked["messages"])
         self.prompt_tokens = len(text.split())
+
+    def _to_say(self) -> list[str]:
+        """The answer's words, each but the first with the space before it; of an answer that was
+        begun already, what is left."""
+        first, *others = answer_of(self.provider.seed, self.bill.task).split(" ")
+        words = [first, *(f" {word}" for word in others)]
+        begun = [m["content"] for m in self.asked["messages"] if m["role"] == "assistant"]
+        said = 0
+        while begun and said < len(words) and begun[-1].startswith("".join(words[: said + 1])):
+            said += 1
+        return words[said:]
 
     async def answer(self) -> bool:
         fault = self.bill.fault
@@ -207,7 +218,7 @@ class _Exchange:
     async def _whole(self) -> bool:
         if self.bill.fault == "slow drip":
             await asyncio.sleep(0.3)
-        message = {"role": "assistant", "content": " ".join(self.words)}
+        message = {"role": "assistant", "content": "".join(self.words)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         text = json.dumps({**self._body([choice]), "usage": self._usage()})
         self._charge(len(self.words))

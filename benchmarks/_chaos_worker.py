@@ -124,6 +124,7 @@ def ours(settings: dict[str, Any]) -> tuple[Ask, Callable[[], Awaitable[None]]]:
 
     from modelrouter import (
         AsyncRouter,
+        Budget,
         ModelCard,
         ModelRouterError,
         Policy,
@@ -150,7 +151,9 @@ def ours(settings: dict[str, Any]) -> tuple[Ask, Callable[[], Awaitable[None]]]:
             max_attempts=2, initial_s=0.05, max_s=0.2, jitter_s=0.1, max_retry_after_s=0.5
         ),
         timeout=Timeout(total=30, attempt=settings["attempt_s"]),
-        **settings.get("router", {}),
+        budgets=[Budget(usd=settings["limit_usd"], per="total")] if settings["limit_usd"] else [],
+        budget_store=settings["budget_store"],
+        policy=Policy.balanced(on_interruption="continue"),
     )
     private = Policy.private()
 
@@ -196,6 +199,10 @@ def peer(settings: dict[str, Any]) -> tuple[Ask, Callable[[], Awaitable[None]]]:
     from litellm.router import Router
 
     litellm.suppress_debug_info = True
+    limit: dict[str, Any] = {}
+    if settings["limit_usd"]:
+        budget = {"budget_limit": settings["limit_usd"], "time_period": "1d"}
+        limit = {"provider_budget_config": {"openai": budget}}
     router = Router(
         model_list=[
             {
@@ -212,7 +219,7 @@ def peer(settings: dict[str, Any]) -> tuple[Ask, Callable[[], Awaitable[None]]]:
         ],
         num_retries=5,  # as many attempts as ours makes: two of each deployment
         timeout=settings["attempt_s"],
-        **settings.get("peer", {}),
+        **limit,
     )
 
     async def ask(plan: dict[str, Any], _: float | None) -> dict[str, Any]:

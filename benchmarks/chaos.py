@@ -30,12 +30,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _chaos_check import Check, Run, check_all, shares
+from _chaos_check import Check, Run, Spending, check_all, shares
 from _chaos_provider import Provider
-from _chaos_worker import plan_of
+from _chaos_worker import GRAMMAR, plan_of
 from modelrouter import Ledger
 
 WORKER = Path(__file__).with_name("_chaos_worker.py")
+GRAMMAR_START = GRAMMAR.partition("{")[0]
+TYPICAL_PICO = 90_000_000
+"""What a hosted task costs here, about, in 1e-12 USD."""
 ATTEMPT_S = 3.0
 LONGEST_S = 1_800.0
 
@@ -49,6 +52,7 @@ class Report:
     peer: dict[str, float] | None
     faults: Counter[str]
     charged_usd: dict[str, float]
+    overspent_usd: dict[str, float]
     seconds: dict[str, float]
 
     def __str__(self) -> str:
@@ -61,8 +65,12 @@ class Report:
         for name in ("answered", "wrong text", "cut after text"):
             lines.append(self._row(f"{name} (share)", name, "{:.3%}"))
         lines += [self._row(name, name, "{:.2f}") for name in ("p50_s", "p99_s")]
-        charged = "".join(f"{usd:>18.6f}" for usd in self.charged_usd.values())
-        lines.append(f"{'charged by the providers, USD':34}{charged}")
+        for title, found in (
+            ("charged by the providers, USD", self.charged_usd),
+            ("spent beyond a budget, USD", self.overspent_usd),
+            ("seconds, kills included", self.seconds),
+        ):
+            lines.append(f"{title:34}" + "".join(f"{each:>18.6f}" for each in found.values()))
         return "\n".join(lines)
 
     def _row(self, title: str, name: str, form: str) -> str:
@@ -85,30 +93,60 @@ async def chaos(
         results = _results(place / "ours.jsonl")
         with Ledger(place / "ours.ledger") as ledger:
             rows = list(ledger.rows())
-        run = Run(seed, wanted, results, rows, provider, kills, at_once, figures)
-        theirs = None
+        hosted = [task for task in range(10**6, 10**6 + tasks // 4) if _is_hosted(seed, task)]
+        budget = await _spent(place, provider, "ours", hosted, kills=min(kills, 1))
+        run = Run(seed, wanted, results, rows, provider, kills, at_once, figures, budget)
+        theirs, over = None, {"ours": budget.overspent}
         if peer:
             public = [task for task in wanted if not plan_of(seed, task)["private"]]
             started = time.perf_counter()
             await _worked(place, provider, "peer", public, 0, at_once)
             seconds["peer"] = time.perf_counter() - started
             theirs = shares(seed, _results(place / "peer.jsonl"))
+            over["peer"] = (await _spent(place, provider, "peer", hosted, kills=0)).overspent
     await provider.stop()
     return Report(
         check_all(run),
         shares(seed, results),
         theirs,
         Counter(bill.fault for bill in run.bills),
-        {name: pico / 1e12 for name, pico in sorted(provider.most_pico.items())},
+        {name: provider.most_pico[name] / 1e12 for name in over},
+        {name: pico / 1e12 for name, pico in over.items()},
         seconds,
     )
 
 
+def _is_hosted(seed: int, task: int) -> bool:
+    plan = plan_of(seed, task)
+    return not plan["private"] and plan["leave_after"] is None and GRAMMAR_START not in plan["text"]
+
+
+async def _spent(
+    place: Path, provider: Provider, who: str, tasks: Sequence[int], *, kills: int
+) -> Spending:
+    """Have tasks done under a budget that is enough for about half of them."""
+    name = f"{who}-budget"
+    limit = len(tasks) * TYPICAL_PICO // 2
+    await _worked(place, provider, who, tasks, kills, 64, name=name, limit_usd=limit / 1e12)
+    results = _results(place / f"{name}.jsonl")
+    outcomes = Counter(str(result.get("error") or result["outcome"]) for result in results)
+    return Spending(limit, provider.most_pico[name], outcomes)
+
+
 async def _worked(
-    place: Path, provider: Provider, who: str, tasks: Sequence[int], kills: int, at_once: int
+    place: Path,
+    provider: Provider,
+    who: str,
+    tasks: Sequence[int],
+    kills: int,
+    at_once: int,
+    *,
+    name: str = "",
+    limit_usd: float | None = None,
 ) -> dict[str, Any]:
     """Have a worker do the tasks, killed so many times on the way; its figures at the end."""
-    results, figures = place / f"{who}.jsonl", place / f"{who}.figures.json"
+    name = name or who
+    results, figures = place / f"{name}.jsonl", place / f"{name}.figures.json"
     settings = {
         "seed": provider.seed,
         "tasks": list(tasks),
@@ -116,13 +154,15 @@ async def _worked(
         "attempt_s": ATTEMPT_S,
         "results": str(results),
         "figures": str(figures),
-        "ledger": str(place / f"{who}.ledger"),
+        "ledger": str(place / f"{name}.ledger"),
+        "limit_usd": limit_usd,
+        "budget_store": str(place / f"{name}.budgets"),
         "deployments": {
-            d.name: (provider.url(d.name, who), (d.input_pico, d.output_pico))
+            d.name: (provider.url(d.name, name), (d.input_pico, d.output_pico))
             for d in provider.deployments
         },
     }
-    plan = place / f"{who}.plan.json"
+    plan = place / f"{name}.plan.json"
     plan.write_text(json.dumps(settings), encoding="utf-8")
     for kill in range(kills + 1):
         worker = await asyncio.create_subprocess_exec(sys.executable, str(WORKER), who, str(plan))
