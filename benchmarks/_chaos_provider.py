@@ -243,9 +243,7 @@ class _Exchange:
                 await asyncio.sleep(0.05)  # what was sent is read before the connection goes
                 return False
             self._charge(at + 1)
-            self._event(
-                self._delta({"role": "assistant", "content": word if at == 0 else f" {word}"})
-            )
+            self._event(self._delta({"role": "assistant", "content": word}))
             await self.writer.drain()
             await asyncio.sleep(pause)
         self._event(self._delta({}, "stop"))

@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import random
 import sys
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -57,12 +59,17 @@ def plan_of(seed: int, task: int) -> dict[str, Any]:
 def main() -> None:
     who, path = sys.argv[1], sys.argv[2]
     settings = json.loads(Path(path).read_text("utf-8"))
-    asyncio.run(work(settings, ours(settings) if who == "ours" else peer(settings)))
+    warnings.simplefilter("ignore")  # litellm's, of calls that were left
+    logging.getLogger("LiteLLM").setLevel(logging.ERROR)
+    asyncio.run(work(settings, ours if who == "ours" else peer))
 
 
-async def work(settings: dict[str, Any], made: tuple[Ask, Callable[[], Awaitable[None]]]) -> None:
+async def work(
+    settings: dict[str, Any],
+    make: Callable[[dict[str, Any]], tuple[Ask, Callable[[], Awaitable[None]]]],
+) -> None:
     """Do what is left to do, so many at once."""
-    ask, close = made
+    ask, close = make(settings)
     results = Path(settings["results"])
     done = {json.loads(line)["task"] for line in _lines(results)}
     left = [task for task in settings["tasks"] if task not in done]

@@ -271,9 +271,10 @@ def _round(
     """Ask one candidate after another; ``None`` when none of them will do."""
     ready = deque(candidates)
     while ready:
-        candidate = ready.popleft()
         if log.is_over:
+            log.untried = [*ready]
             return None
+        candidate = ready.popleft()
         if not _may_be_asked(call, candidate, log):
             continue
         log.is_last = not ready
@@ -478,6 +479,7 @@ class _Log:
         refusals: what guards said last, by model.
         asked: how often each model was.
         is_over: a guard lets no other model be asked (a budget that is to raise).
+        untried: the candidates behind the one for which that was said.
         is_last: nobody stands behind the candidate that is being asked.
     """
 
@@ -492,6 +494,7 @@ class _Log:
         self.waited_s = 0.0
         self.refusals: dict[str, Refusal] = {}
         self.is_over = self.is_last = False
+        self.untried: list[Candidate] = []
         self._later: list[tuple[Refusal, Candidate]] = []
         self._refused: dict[str, Attempt] = {}
 
@@ -507,9 +510,13 @@ class _Log:
     def later(self) -> tuple[list[Candidate], float, float]:
         """The candidates that a guard may admit later, after how many seconds, when to look."""
         found, self._later = self._later, []
+        untried, self.untried = self.untried, []
         soonest = min((r.retry_in_s or 0.0 for r, _ in found), default=0.0)
         pause = min((r.pause_s or 0.0 for r, _ in found), default=0.0)
-        return [candidate for _, candidate in found], soonest, pause
+        if not found:
+            return [], soonest, pause
+        pending = {id(c) for c in (*(candidate for _, candidate in found), *untried)}
+        return [c for c in self.decision.feasible if id(c) in pending], soonest, pause
 
     def skipped(self, candidate: Candidate, why: str) -> None:
         self.attempts.append(Attempt(candidate.model, "skipped", 0.0, why))

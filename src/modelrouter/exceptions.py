@@ -257,11 +257,13 @@ class NoEligibleModelError(ModelRouterError):
 
     Attributes:
         decision: the whole decision; ``decision.candidates`` has each model's reasons.
+        trace: of the call, with no attempt in it; ``None`` where no call was made.
     """
 
     def __init__(self, message: str, *, decision: Decision, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.decision = decision
+        self.trace: Trace | None = None
 
 
 class ContextWindowExceededError(NoEligibleModelError):

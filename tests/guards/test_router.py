@@ -24,7 +24,8 @@ from modelrouter import (
     StorageError,
 )
 from modelrouter.catalog import Price
-from modelrouter.guards import Settlement
+from modelrouter.decision import Reason
+from modelrouter.guards import Admitted, Refusal, Settlement
 from modelrouter.testing import EchoBackend, FunctionBackend, example_card
 from tests.guards.intents import intent
 
@@ -219,3 +220,32 @@ def test_a_wait_for_a_cooldown_does_not_begin_the_attempts_anew(attempts):
     ):
         router.completion("hello there")
     assert len(backend.requests) == attempts
+
+
+def test_a_model_not_tried_for_a_full_budget_is_asked_once_there_is_room():
+    """The first is refused by the budget for now, and cools down when there is room again."""
+
+    class Guard:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def admit(self, intent):
+            self.calls += 1
+            if self.calls == 1:
+                return Refusal(Reason("budget", "others hold it"), 0.01, final=True)
+            if intent.card.name == "acme/first":
+                return Refusal(Reason("cooling_down", "failed"), 60.0)
+            return Admitted()
+
+        def settle(self, intent, ticket, settlement):
+            pass
+
+    cards = [example_card("acme/first"), example_card("acme/second", general_strength=0.6)]
+    router = Router(
+        catalog=Catalog(cards),
+        backends={"test": EchoBackend()},
+        guards=[Guard()],
+        policy="best",
+        breakers=False,
+    )
+    assert router.completion("Hi there.").model == "acme/second"
