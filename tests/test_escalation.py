@@ -317,6 +317,15 @@ def test_a_stand_in_for_a_failed_model_does_not_become_the_conversations():
     assert router.completion("Hi!", conversation="c").model == "acme/large"
 
 
+def test_a_conversation_keeps_its_model_over_a_restart_where_a_ledger_is_kept(tmp_path):
+    backend, ledger = Scripted({"small": "yes", "large": "yes"}), tmp_path / "tasks.ledger"
+    with router_over(backend, ledger=ledger, policy="best") as router:
+        assert router.completion("Hi!", conversation="c").model == "acme/large"
+    with router_over(backend, ledger=ledger) as router:
+        assert router.completion("Hi!", conversation="c").model == "acme/large"
+        assert router.completion("Hi!", conversation="another").model == "acme/small"
+
+
 # What is left of a call that was left
 
 

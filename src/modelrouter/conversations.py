@@ -6,14 +6,18 @@ voice read better. So a conversation keeps its model unless a turn needs more th
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
 from modelrouter.decision import Candidate, Decision, Reason
+from modelrouter.exceptions import ModelRouterError
 
 __all__ = ["Conversations", "steady"]
+
+logger = logging.getLogger("modelrouter")
 
 _MOST: Final = 10_000
 _CLEARLY: Final = 0.05
@@ -38,7 +42,20 @@ class Conversations:
             if conversation in self._models:
                 self._models.move_to_end(conversation)
                 return self._models[conversation]
-        return self._restore(conversation) if self._restore is not None else None
+        return self._restored(conversation)
+
+    def _restored(self, conversation: str) -> str | None:
+        if self._restore is None:
+            return None
+        try:
+            known = self._restore(conversation)
+        except ModelRouterError:  # a turn is answered all the same, by whom it would be else
+            logger.exception("The model of a conversation cannot be looked up.")
+            return None
+        if known is not None:
+            with self._lock:
+                self._models.setdefault(conversation, known)
+        return known
 
     def answered(self, conversation: str, decision: Decision, model: str) -> None:
         """A turn was answered: its model is kept, unless it was only a weaker stand-in."""

@@ -123,7 +123,7 @@ class _Parts:
         )
         self.confidence = confidence or Curves()
         self.follow_successor = follow_successor
-        self._conversations = Conversations()
+        self._conversations = Conversations(None if self.ledger is None else self.ledger.model_of)
         self._around = Surroundings(
             ledger="" if self.ledger is None else self.ledger.keeps,
             cache="" if self.cache is None else self.cache.keeps,

@@ -88,6 +88,8 @@ LEDGER: Final = Schema(
         _PROCESSES,
         _TASKS,
         "CREATE INDEX tasks_by_time ON tasks (began_at)",
+        "CREATE INDEX tasks_by_conversation ON tasks (conversation, number) "
+        "WHERE conversation IS NOT NULL",
         "CREATE INDEX open_tasks ON tasks (process) WHERE outcome = 'begun'",
         _ATTEMPTS,
         _DETAILS,

@@ -163,6 +163,25 @@ class Ledger:
             finally:
                 connection.close()
 
+    def model_of(self, conversation: str) -> str | None:
+        """The model that last answered in a conversation; ``None`` if none has.
+
+        Raises:
+            StorageError: the file is damaged or gone.
+        """
+        self.flush()
+        with translated(self.path, LEDGER.what):
+            connection = open_database(self.path, LEDGER)
+            try:
+                found = connection.execute(
+                    "SELECT model FROM tasks WHERE conversation = ? AND outcome = 'answered' "
+                    "ORDER BY number DESC LIMIT 1",
+                    (conversation,),
+                ).fetchone()
+            finally:
+                connection.close()
+        return None if found is None else str(found[0])
+
     def examples(self) -> Examples:
         """Calls that got feedback, as labelled answers: what ``fit`` learns from.
 
