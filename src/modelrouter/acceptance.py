@@ -9,7 +9,7 @@ from typing import Any
 
 from modelrouter.catalog.card import ModelCard
 from modelrouter.policies.base import Policy
-from modelrouter.response import Choice, Completion
+from modelrouter.response import Choice, Completion, least_confidence
 from modelrouter.scoring.confidence import Curves
 from modelrouter.task import Kind, Task
 
@@ -52,8 +52,8 @@ def certainty(reply: Completion, kind: Kind, curves: Curves) -> float | None:
 
     Of several answers the least sure one counts.
     """
-    known = [c.confidence.probability for c in reply.choices if c.confidence is not None]
-    return curves.p_correct(kind, min(known)) if known else None
+    least = least_confidence(reply.choices)
+    return None if least is None else curves.p_correct(kind, least)
 
 
 def _complaints(

@@ -6,6 +6,7 @@ import math
 import os
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -195,6 +196,11 @@ class Completion(_Routed):
     def confidence(self) -> Confidence | None:
         """How sure the model was of the first choice; ``None`` where that is not known."""
         return self.choices[0].confidence
+
+
+def least_confidence(choices: Sequence[Choice]) -> float | None:
+    """The probability of the least sure choice, by its model; ``None`` if it said nothing."""
+    return min((c.confidence.probability for c in choices if c.confidence), default=None)
 
 
 class FunctionCallDelta(_Response):

@@ -56,7 +56,7 @@ from modelrouter.picturing import check_answered_in_words, told_of_pictures
 from modelrouter.policies import Policy, PolicyLike
 from modelrouter.proof import Surroundings
 from modelrouter.resources import AUTO, AsyncChat, AsyncEmbeddings, Chat, Embeddings
-from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage
+from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage, least_confidence
 from modelrouter.scoring import LearnedScorer, Lineup, Prospect, Scorer, assess
 from modelrouter.scoring.confidence import Curves
 from modelrouter.signals import Signals, Tokenizer, read
@@ -465,7 +465,9 @@ class _Parts:
 
     def _reply(self, call: Call, result: Result[Completion], account: Account) -> Completion:
         reply = result.value
-        trace = account.ended(result.attempts, "answered", answer=reply.choices)
+        *before, last = result.attempts
+        sure = replace(last, confidence=least_confidence(reply.choices))
+        trace = account.ended((*before, sure), "answered", answer=reply.choices)
         self._remember(call, result.card)
         if (keep := self._keeper(call)) is not None and result.attempts[-1].outcome == "answered":
             keep(reply, ())

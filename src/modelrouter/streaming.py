@@ -24,6 +24,7 @@ from modelrouter.response import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    least_confidence,
 )
 from modelrouter.trace import Attempt, Outcome
 
@@ -208,6 +209,7 @@ class _Record:
             usage=usage,
             duration_s=seconds,
             first_token_s=last.duration_s,
+            confidence=least_confidence(assemble_choices(self._chunks[-1:])),
         )
         return (*before, attempt)
 

@@ -31,6 +31,8 @@ class Attempt:
         cost_usd: what it cost; ``None`` where that is unknown: no price, or an answer cut off.
         usage: the tokens that the model reported; ``None`` where it reported none.
         first_token_s: seconds from the request to the first visible text, where that is known.
+        confidence: how sure a local model was of its answer: the geometric mean of its tokens'
+            probabilities, of the least sure choice.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Attempt:
     cost_usd: float | None = 0.0
     usage: Usage | None = None
     first_token_s: float | None = None
+    confidence: float | None = None
 
     def model_dump(self) -> dict[str, Any]:
         """The attempt as plain data."""

@@ -22,6 +22,7 @@ from modelrouter import (
     Ledger,
     NoEligibleModelError,
     RetryPolicy,
+    Router,
     ServerError,
     StorageError,
 )
@@ -180,6 +181,19 @@ def test_a_kept_task_comes_back_whole(tmp_path):
     assert row.task.to_openai() == messages
     assert list(row.task.tools) == tools
     assert (row.task.metadata, row.task.max_tokens) == ({"team": "legal"}, 9)
+
+
+def test_feedback_on_local_answers_teaches_what_their_confidence_is_worth(tmp_path):
+    with Router(ledger=tmp_path / "l", policy="private") as router:
+        for text in ("She go home.", "He don't know.", "They was late."):
+            reply = router.completion(f"Fix the grammar: {text}")
+            router.feedback(reply, 1.0)
+            stream = router.completion(f"Fix the grammar: {text} Yes.", stream=True)
+            list(stream)
+            router.feedback(stream.trace.id, 0.0)
+        rows = list(router.ledger.confidences())
+    assert [score for _, _, score in rows] == [1.0, 0.0] * 3
+    assert all(kind == "grammar" and 0 < sure <= 1 for kind, sure, _ in rows)
 
 
 def test_no_key_is_ever_kept(tmp_path):

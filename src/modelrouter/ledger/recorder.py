@@ -237,6 +237,7 @@ _ENDED: Final = _upsert(
     )
 )
 _ATTEMPT: Final = (
-    "INSERT OR REPLACE INTO attempts SELECT number, ?, ?, ?, ?, ?, ?, ?, ? FROM tasks WHERE id = ?"
+    "INSERT OR REPLACE INTO attempts SELECT number, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM tasks "
+    "WHERE id = ?"
 )
 _DETAILS: Final = "INSERT OR REPLACE INTO details SELECT number, ?, ?, ?, ? FROM tasks WHERE id = ?"

@@ -41,6 +41,7 @@ class AskedModel:
     usage: Mapping[str, Any] | None
     cost_pico: int | None
     error: str
+    confidence: float | None = None
 
     @property
     def cost_usd(self) -> float | None:
@@ -198,6 +199,7 @@ def _attempt(place: int, attempt: Attempt, local: frozenset[str]) -> tuple[Any, 
         None if usage is None else usage.model_dump_json(),
         None if cost is None else pico_usd(cost),
         attempt.error,
+        attempt.confidence,
     )
 
 

@@ -55,6 +55,7 @@ CREATE TABLE attempts (
     usage TEXT,
     cost_pico INTEGER,
     error TEXT NOT NULL,
+    confidence REAL,
     PRIMARY KEY (task, place)
 ) WITHOUT ROWID"""
 

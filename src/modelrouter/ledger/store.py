@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from modelrouter._sqlite import open_database, translated
 from modelrouter.exceptions import ConfigurationError, StorageError
@@ -26,6 +26,7 @@ from modelrouter.ledger.schema import LEDGER
 from modelrouter.ledger.summary import Group, summarise
 from modelrouter.policies import PolicyLike
 from modelrouter.scoring.examples import Example
+from modelrouter.task import Kind
 from modelrouter.trace import Trace
 
 if TYPE_CHECKING:
@@ -209,6 +210,20 @@ class Ledger:
                 )
             )
         return found
+
+    def confidences(self) -> Iterator[tuple[Kind, float, float]]:
+        """Of local answers that got feedback: kind, the model's own probability, and the score.
+
+        ``Router(confidence=fit_curves(ledger.confidences()))`` then knows what its probabilities
+        are worth.
+
+        Raises:
+            StorageError: the file is damaged or gone.
+        """
+        for row in self.rows():
+            last = row.attempts[-1] if row.attempts else None
+            if row.score is not None and last is not None and last.confidence is not None:
+                yield cast("Kind", row.kind), last.confidence, row.score
 
     def summary(self, by: str = "model", **which: Any) -> list[Group]:
         """The calls in groups, the dearest first.
@@ -447,14 +462,15 @@ def _with_details(
 ) -> list[Row]:
     attempts: dict[int, list[AskedModel]] = {}
     for number, usage, *values in connection.execute(
-        "SELECT task, usage, model, outcome, duration_s, first_token_s, cost_pico, error "
+        "SELECT task, usage, model, outcome, duration_s, first_token_s, cost_pico, error, "
+        "confidence "
         "FROM attempts WHERE task BETWEEN ? AND ? ORDER BY task, place",
         span,
     ):
-        model, outcome, duration_s, first_token_s, cost_pico, error = values
+        model, outcome, duration_s, first_token_s, cost_pico, error, sure = values
         parsed = None if usage is None else json.loads(usage)
         attempts.setdefault(number, []).append(
-            AskedModel(model, outcome, duration_s, first_token_s, parsed, cost_pico, error)
+            AskedModel(model, outcome, duration_s, first_token_s, parsed, cost_pico, error, sure)
         )
     long = {
         number: values
