@@ -104,6 +104,27 @@ def test_where_nobody_keeps_to_the_form_the_answer_is_not_lost():
     assert "not JSON" in attempt.error
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_kept_for_want_of_a_better_one_has_its_own_attempt_last(stream, tmp_path):
+    def answer(request: Request) -> str:
+        if request.card.name == "acme/large":
+            raise ServerError("503", model="acme/large")
+        return "ten"
+
+    cards = (with_json(SMALL), with_json(LARGE))
+    router = router_over(FunctionBackend(answer), *cards, ledger=tmp_path / "l")
+    got = router.completion("How old?", response_format=SCHEMA, stream=stream)
+    if stream:
+        assert "".join(chunk.text for chunk in got) == "ten"
+    failed, own = got.trace.attempts
+    assert (failed.model, failed.outcome) == ("acme/large", "failed")
+    assert (own.model, own.outcome) == ("acme/small", "rejected")
+    assert failed.cost_usd == 0.0 < own.cost_usd
+    row = router.ledger.get(got.trace.id)
+    router.close()
+    assert row.model == "acme/small"
+
+
 def test_the_users_own_check_decides_and_says_why():
     backend = Scripted({"small": "short", "large": "a longer answer"})
     policy = Policy.cheapest(accept=lambda reply: len(reply.text) > 6 or "too short")

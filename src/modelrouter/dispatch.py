@@ -602,7 +602,9 @@ class _Log:
         if not allowed:
             raise self.failure()
         _, best = max(allowed, key=lambda pair: pair[0].certainty)
-        return replace(best, attempts=tuple(self.attempts))
+        own = best.attempts[-1]
+        others = (attempt for attempt in self.attempts if attempt is not own)
+        return replace(best, attempts=(*others, own))
 
     def failure(self) -> ModelRouterError:
         trace = Trace(tuple(self.attempts), self.decision)
