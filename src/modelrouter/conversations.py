@@ -32,7 +32,7 @@ class Conversations:
     """
 
     def __init__(self, restore: Callable[[str], str | None] | None = None) -> None:
-        self._models: OrderedDict[str, str] = OrderedDict()
+        self._models: OrderedDict[str, str | None] = OrderedDict()
         self._lock = threading.Lock()
         self._restore = restore
 
@@ -52,10 +52,15 @@ class Conversations:
         except ModelRouterError:  # a turn is answered all the same, by whom it would be else
             logger.exception("The model of a conversation cannot be looked up.")
             return None
-        if known is not None:
-            with self._lock:
-                self._models.setdefault(conversation, known)
+        self._keep(conversation, known)  # also that there is none: a turn asks twice
         return known
+
+    def _keep(self, conversation: str, model: str | None) -> None:
+        with self._lock:
+            self._models[conversation] = model
+            self._models.move_to_end(conversation)
+            while len(self._models) > _MOST:
+                self._models.popitem(last=False)
 
     def answered(self, conversation: str, decision: Decision, model: str) -> None:
         """A turn was answered: its model is kept, unless it was only a weaker stand-in."""
@@ -64,11 +69,7 @@ class Conversations:
             promised = {c.model: c.p_quality for c in decision.feasible}
             if promised.get(model, 0.0) < promised.get(before, 0.0):
                 return
-        with self._lock:
-            self._models[conversation] = model
-            self._models.move_to_end(conversation)
-            while len(self._models) > _MOST:
-                self._models.popitem(last=False)
+        self._keep(conversation, model)
 
 
 def steady(decision: Decision, model: str | None, enough: float) -> Decision:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +17,7 @@ from modelrouter.backends.base import (
     Request,
 )
 from modelrouter.catalog.card import ModelCard
-from modelrouter.config import GenerationSettings, Timeout
+from modelrouter.config import GenerationSettings
 from modelrouter.decision import Decision
 from modelrouter.dispatch import Call, Result
 from modelrouter.drivers import adrive, drive
@@ -31,7 +30,6 @@ from modelrouter.options import (
     checked_tags,
     drawing_options,
 )
-from modelrouter.policies import Policy
 from modelrouter.response import EmbeddingResponse, ImagesResponse, Usage
 from modelrouter.task import Task
 
@@ -178,7 +176,7 @@ def _mixed(
     marks = [{"type": "image_url", "image_url": {"url": _MARK}}]
     marks *= max(1, len(checked) - len(texts))
     task = Task.of([{"role": "user", "content": ["\n".join(texts), *marks]}], kind="embedding")
-    chosen = _decided(parts, task, model, options)
+    chosen = parts._decide(task, model, parts._policy_of(options))
     call = _call(parts, task, chosen.chosen.card.name, options, spent=_embedded)
 
     def request(asked: Request) -> MixedRequest:
@@ -268,29 +266,8 @@ def _classified(names: Sequence[str], reply: EmbeddingResponse) -> Classificatio
 # -- both --------------------------------------------------------------------------------------
 
 
-def _decided(parts: _Parts, task: Task, model: str, options: Any) -> Decision:
-    return parts._decide(task, model, _policy(parts, options))
-
-
-def _policy(parts: _Parts, options: Any) -> Policy:
-    policy = options.get("policy")
-    return parts.policy if policy is None else parts._checked(Policy.of(policy))
-
-
 def _call(parts: _Parts, task: Task, model: str, options: Any, **fields: Any) -> Call:
-    policy = _policy(parts, options)
-    decision = _decided(parts, task, model, options)
-    return Call(
-        task=task,
-        decision=decision,
-        recheck=partial(_recheck, parts, decision, policy),
-        retry=parts.retry,
-        timeout=parts.timeout if "timeout" not in options else Timeout.of(options["timeout"]),
-        tags=checked_tags(options.get("tags")),
-        guards=parts.guards if parts.guards.chain else None,
-        **fields,
-    )
-
-
-def _recheck(parts: _Parts, decision: Decision, policy: Policy, candidate: Any) -> Any:
-    return parts._recheck(candidate, decision, policy)
+    policy = parts._policy_of(options)
+    decision = parts._decide(task, model, policy)
+    timeout, tags = parts._timeout_of(options), checked_tags(options.get("tags"))
+    return parts._bare_call(task, decision, policy, timeout=timeout, tags=tags, **fields)

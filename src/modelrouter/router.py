@@ -278,9 +278,7 @@ class _Parts:
         )
         if built.max_tokens is not None and isinstance(max_tokens, Unset):
             settings = replace(settings, max_tokens=built.max_tokens)
-        policy = options.get("policy")
-        timeout = self.timeout if "timeout" not in options else Timeout.of(options["timeout"])
-        in_force = self.policy if policy is None else self._checked(Policy.of(policy))
+        timeout, in_force = self._timeout_of(options), self._policy_of(options)
         decision = self._decide(built, model, in_force)
         check_answered_in_words(decision)
         conversation = checked_conversation(options.get("conversation"))
@@ -315,12 +313,10 @@ class _Parts:
                 return None
             return min(1.0, curves.probability(kind, least))
 
-        return Call(
-            task=task,
-            decision=decision,
-            recheck=lambda candidate: self._recheck(candidate, decision, policy),
-            retry=self.retry,
-            guards=self.guards if self.guards.chain else None,
+        return self._bare_call(
+            task,
+            decision,
+            policy,
             policy=policy,
             judge=judge,
             spent=_spent,
@@ -328,6 +324,26 @@ class _Parts:
             patience=self._patience(policy, stream=False),
             **fields,
         )
+
+    def _bare_call(self, task: Task, decision: Decision, in_force: Policy, **fields: Any) -> Call:
+        """A call with what every kind of call has: rechecks, retries, guards."""
+        return Call(
+            task=task,
+            decision=decision,
+            recheck=lambda candidate: self._recheck(candidate, decision, in_force),
+            retry=self.retry,
+            guards=self.guards if self.guards.chain else None,
+            **fields,
+        )
+
+    def _policy_of(self, options: Mapping[str, Any]) -> Policy:
+        """The policy of a call: its own, or the router's."""
+        policy = options.get("policy")
+        return self.policy if policy is None else self._checked(Policy.of(policy))
+
+    def _timeout_of(self, options: Mapping[str, Any]) -> Timeout:
+        """Likewise the seconds it may take; ``None`` among the options is no limit."""
+        return self.timeout if "timeout" not in options else Timeout.of(options["timeout"])
 
     def _patience(self, policy: Policy, *, stream: bool) -> Callable[[Candidate], float | None]:
         """After how many seconds a second model is asked beside a candidate."""
@@ -380,20 +396,11 @@ class _Parts:
         """
         checked = checked_texts(texts, options)
         task = Task.of("\n".join(checked), kind="embedding")
-        policy = options.get("policy")
-        in_force = self.policy if policy is None else self._checked(Policy.of(policy))
-        timeout = self.timeout if "timeout" not in options else Timeout.of(options["timeout"])
+        in_force = self._policy_of(options)
+        timeout = self._timeout_of(options)
         decision = self._decide(task, model, in_force)
         only = self._decide(task, decision.chosen.card.name, in_force)
-        call = Call(
-            task=task,
-            decision=only,
-            recheck=lambda candidate: self._recheck(candidate, only, in_force),
-            retry=self.retry,
-            timeout=timeout,
-            guards=self.guards if self.guards.chain else None,
-            spent=_spent,
-        )
+        call = self._bare_call(task, only, in_force, timeout=timeout, spent=_spent)
 
         def request(asked: Request) -> EmbeddingRequest:
             return EmbeddingRequest(

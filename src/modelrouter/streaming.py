@@ -112,8 +112,9 @@ class _Record:
         self._chunks.append(chunk)
         self._end("answered", cost_usd=cost, usage=chunk.usage)
         taken = all(a.outcome != "rejected" for a in self._opening.attempts[-1:])
-        if taken and self._opening.keep is not None and self.completion is not None:
-            self._opening.keep(self.completion, self._chunks)
+        keep = self._opening.keep
+        if taken and keep is not None and (whole := self.completion) is not None:
+            keep(whole, self._chunks)
         return chunk
 
     def _spliced(self, chunk: Chunk, splice: Splice) -> Chunk:

@@ -7,7 +7,6 @@ import json
 import os
 import threading
 import time
-import uuid
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +24,7 @@ from modelrouter.ledger.rows import OUTCOMES, AskedModel, Row, unpack
 from modelrouter.ledger.schema import LEDGER
 from modelrouter.ledger.summary import Group, summarise
 from modelrouter.policies import PolicyLike
+from modelrouter.response import random_hex
 from modelrouter.scoring.examples import Example
 from modelrouter.task import Kind
 from modelrouter.trace import Trace
@@ -361,7 +361,7 @@ def _named(trace: Trace) -> Trace:
     if trace.id and trace.began_at:
         return trace
     began = trace.began_at or time.time() - trace.duration_s
-    return replace(trace, id=trace.id or uuid.uuid4().hex, began_at=began)
+    return replace(trace, id=trace.id or random_hex(), began_at=began)
 
 
 def _close_at_exit(found: weakref.ref[Ledger]) -> None:
