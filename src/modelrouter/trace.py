@@ -55,7 +55,7 @@ class Trace:
     """Every attempt of one call, in order, and the decision that led to them.
 
     Attributes:
-        attempts: in the order made.
+        attempts: in the order made, but that an answer's own is the last.
         decision: what was decided; ``None`` where the call ended before.
         id: the call's own, given by the router; ``reply.trace.id`` finds it in a ledger.
         began_at: when the call came, in seconds of Unix time.
