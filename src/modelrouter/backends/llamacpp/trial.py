@@ -132,7 +132,13 @@ def try_out(
             _remember(mark)
     if problem:
         files = f"{path} with {lora}" if lora is not None else str(path)
-        raise ModelFileError(f"{files} {problem}", hint="Download or convert it again.")
+        raise ModelFileError(f"{files} {problem}", hint=_way_out(problem))
+
+
+def _way_out(problem: str) -> str:
+    if "unknown model architecture" in problem:  # the file is sound, and newer than the library
+        return "A newer version may know it: pip install --upgrade llama-cpp-python."
+    return "Download or convert it again."
 
 
 def _remember(mark: Path) -> None:
