@@ -13,13 +13,14 @@ from __future__ import annotations
 import functools
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from modelrouter.backends.llamacpp.figures import EngineFigures, Meter
 from modelrouter.backends.llamacpp.generation import Generation
 from modelrouter.backends.llamacpp.job import unexpected
 from modelrouter.backends.llamacpp.native import Context, DecodingAborted, Model, NativeError
+from modelrouter.backends.llamacpp.pace import Pace
 from modelrouter.backends.llamacpp.sampling import NoTokenAllowed
 from modelrouter.backends.llamacpp.slots import WORTH_COPYING, Slots, common
 from modelrouter.backends.llamacpp.survey import Certainty, Surveyor, top_tokens
@@ -46,6 +47,9 @@ _DEEP: Final = 2_048
 _LAST_TOKENS: Final = 4
 """So few tokens at a prompt's end are read one by one, beside the tokens of answers under way:
 a computation of their own would cost more."""
+_CELLS: Final = 256
+"""Attention reads every sequence's memory as far as the longest of a step goes, so many more at a
+time."""
 _STEPS_WITH_GAP: Final = 4
 """So long a slot may lie empty between two at work; under load the next prompt fills it at once."""
 
@@ -68,6 +72,7 @@ class Engine:
         self._answering: list[Generation] = []  # by slot
         self._reading: deque[Generation] = deque()
         self._steps_with_gap = 0
+        self._pace = Pace(context.sequences if context.model.takes_back else 0)
         self._prefill, self._decode = Meter(), Meter()
         self._first_token_s = 0.0
         self._answered = self._prompt_tokens = self._reused_tokens = 0
@@ -253,19 +258,13 @@ class Engine:
             return
         begun = time.perf_counter()
         try:
-            self.context.step(
-                [g.slot for g in under_way],
-                [g.next_token for g in under_way],
-                [g.position for g in under_way],
-            )
-            scores = self.context.scores(len(under_way))
+            scores, likeliest = self._scores(under_way)
         except NativeError as exc:
             for generation in under_way:
                 self._give_up(generation, exc)
             self._answering = []
             return
         going_on = []
-        likeliest = scores.argmax(axis=1).tolist()
         for generation, row, best in zip(under_way, scores, likeliest, strict=True):
             generation.position = position = generation.position + 1
             left = len(generation.prompt) - position
@@ -280,6 +279,55 @@ class Engine:
             going_on.sort(key=_slot)
         self._answering = going_on
         self._decode.add(len(under_way), time.perf_counter() - begun)
+
+    def _scores(self, under_way: list[Generation]) -> tuple[Iterable[Scores], list[int]]:
+        """Read the next token of each of these answers: their scores, and the best one's token.
+
+        Raises:
+            DecodingAborted, NativeError: as for :meth:`Context.step`.
+        """
+        slots = [g.slot for g in under_way]
+        tokens = [g.next_token for g in under_way]
+        positions = [g.position for g in under_way]
+        rows = self._pace.rows(slots)
+        idle = self._idle(rows, slots, max(positions)) if rows else {}
+        if idle:
+            return self._scores_among(idle, slots, tokens, positions)
+        begun = time.perf_counter()
+        self.context.step(slots, tokens, positions)
+        scores = self.context.scores(len(slots))
+        if slots[-1] + 1 == len(slots):
+            self._pace.note(len(slots), time.perf_counter() - begun)
+        return scores, scores.argmax(axis=1).tolist()
+
+    def _scores_among(
+        self, idle: dict[int, int], slots: list[int], tokens: list[int], positions: list[int]
+    ) -> tuple[Iterable[Scores], list[int]]:
+        """The same with a row for each idle slot, given with its length, that nobody sees."""
+        line = dict(zip(slots, zip(tokens, positions, strict=True), strict=True))
+        line |= {slot: (tokens[0], length) for slot, length in idle.items()}
+        every = sorted(line)
+        begun = time.perf_counter()
+        try:
+            self.context.step(every, [line[s][0] for s in every], [line[s][1] for s in every])
+            scores = self.context.scores(len(every))
+        finally:
+            for slot, length in idle.items():
+                self.context.forget(slot, length)
+        self._pace.note(len(every), time.perf_counter() - begun)
+        likeliest = scores.argmax(axis=1).tolist()
+        return [scores[slot] for slot in slots], [likeliest[slot] for slot in slots]
+
+    def _idle(self, rows: int, slots: list[int], deepest: int) -> dict[int, int]:
+        """The first so many slots but these, each with how many tokens are in its memory.
+
+        None if one of them has so many that the others' attention would have to go further, or no
+        room for one more.
+        """
+        context = self.context
+        most = min((deepest // _CELLS + 1) * _CELLS, context.n_ctx)
+        idle = {slot: context.length(slot) for slot in {*range(rows)}.difference(slots)}
+        return idle if all(length < most for length in idle.values()) else {}
 
     def _choose(self, generation: Generation, scores: Scores, best: int) -> bool:
         """Choose an answer's next token; whether it goes on after it."""

@@ -235,6 +235,12 @@ class Model:
         size = _CACHE_TYPES[cache_type][1]
         return int(c.llama_model_n_layer(pointer) * heads * numbers * size)
 
+    @property
+    def takes_back(self) -> bool:
+        """Whether the last token read can be forgotten; a recurrent state only goes forward."""
+        c, pointer = self.c, self.pointer
+        return not (c.llama_model_is_recurrent(pointer) or c.llama_model_is_hybrid(pointer))
+
     def _length(self, part: str) -> int | None:
         kind = self.metadata("general.architecture")
         given = self.metadata(f"{kind}.attention.{part}_length")
@@ -508,6 +514,10 @@ class Context:
             shape = (rows, self.model.n_vocab)
             self._scores = address, np.ctypeslib.as_array(pointer, shape)
         return self._scores[1][:rows]
+
+    def length(self, sequence: int) -> int:
+        """How many tokens a sequence has in memory."""
+        return int(self.c.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
     def forget(self, sequence: int, start: int = 0) -> bool:
         """Drop a sequence's tokens from a position on; ``False`` if the model can only drop all."""
