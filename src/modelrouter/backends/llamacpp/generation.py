@@ -54,6 +54,7 @@ class Generation:
 
     __slots__ = (
         "_answer",
+        "_at_once",
         "_calls",
         "_logprobs",
         "_model",
@@ -96,6 +97,8 @@ class Generation:
         self.shared = 0
         self.ended = False
         self._text, self._calls, self._model = text, calls, model
+        # Text that nobody sees before the end is put together there, out of the others' way.
+        self._at_once = not job.in_pieces and calls is None and not text.watching
         self._answer: list[int] = []
         self._pieces: list[str] = []
         self._logprobs: list[Mapping[str, Any]] = []
@@ -143,20 +146,21 @@ class Generation:
         self._answer.append(token)
         if reported is not None:
             self._logprobs.append(reported())
-        new = self._text.add(self._model.piece(token))
+        new = "" if self._at_once else self._text.add(self._model.piece(token))
         if self._calls is not None:
             new = self._calls.add(new)
-        if self._text.stopped:
+        if new:
             self._tell(new)
+        if self._text.stopped:
             self._end("stop")
         elif self.generated >= self.limit:
-            self._tell(new)
             self._end("length")
-        else:
-            if new:
-                self._tell(new)
-            if self.generated >= _SURE_FROM:
-                self._check_confidence()
+        elif self.generated >= _SURE_FROM:
+            self._check_confidence()
+
+    def _write_at_once(self) -> None:
+        if self._at_once:
+            self._pieces = [self._text.add(self._model.piece(token)) for token in self._answer]
 
     def _tell(self, text: str) -> None:
         self._pieces.append(text)
@@ -167,6 +171,7 @@ class Generation:
     def _end(self, reason: Any) -> None:
         self.ended = True
         self._check_confidence()
+        self._write_at_once()
         rest, calls = self._text.finish(), list[ToolCall]()
         if self._calls is not None:
             certain = self._calls.add(rest)
@@ -199,6 +204,7 @@ class Generation:
         if mean >= math.log(floor):
             return
         probability = math.exp(mean)
+        self._write_at_once()
         raise LowConfidenceError(
             f"{self.job.name} was not sure of its answer: its tokens' mean probability was "
             f"{probability:.2f} after {self.generated}, below the floor of {floor:.2f}.",

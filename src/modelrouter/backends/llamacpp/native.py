@@ -440,6 +440,10 @@ class Context:
             seq_id=places,
             logits=self._scored,
         )
+        # As the binding's function, but for the address as a number: a pointer object is dearer.
+        self._scores_at = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(
+            ctypes.cast(c.llama_get_logits, ctypes.c_void_p).value or 0
+        )
         self._scores: tuple[int, Scores] | None = None
         self._stop: tuple[Any, Switch] | None = None
 
@@ -504,15 +508,14 @@ class Context:
 
         A view of llama.cpp's own memory, valid until the next reading.
         """
-        pointer = self.c.llama_get_logits(self.pointer)
-        if not pointer:
+        address = self._scores_at(self.pointer)
+        if not address:
             raise NativeError(f"the model gives no scores: {log.take()}")
-        address = ctypes.addressof(pointer.contents)
         if self._scores is None or self._scores[0] != address or len(self._scores[1]) < rows:
             import numpy as np
 
-            shape = (rows, self.model.n_vocab)
-            self._scores = address, np.ctypeslib.as_array(pointer, shape)
+            memory = (ctypes.c_float * (rows * self.model.n_vocab)).from_address(address)
+            self._scores = address, np.ctypeslib.as_array(memory).reshape(rows, -1)
         return self._scores[1][:rows]
 
     def length(self, sequence: int) -> int:

@@ -25,6 +25,11 @@ class TextAssembler:
         self.stopped = False
         """Whether a stop string was met; what comes after it is dropped."""
 
+    @property
+    def watching(self) -> bool:
+        """Whether there is a stop string that may end the text."""
+        return bool(self._stops)
+
     def add(self, piece: bytes) -> str:
         """Take a token's bytes; returns the text that is certain now."""
         return self._release(self._decoder.decode(piece), last=False)
