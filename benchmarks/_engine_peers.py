@@ -330,6 +330,12 @@ class LowLevel(Peer):
         self._lib.llama_model_free(self._model)
 
 
+class LowLevelSame(LowLevel):
+    """The same loop with keys and values kept as ours keeps them, where that is not the default."""
+
+    name = "low-level loop, our cache"
+
+
 def _cache_types(setup: Setup) -> dict[str, Any]:
     """What makes llama-cpp-python keep keys and values so; eight bits need flash attention."""
     if setup.cache_type is None:
@@ -591,6 +597,7 @@ def _free_port() -> int:
 PEERS: dict[str, type[Any]] = {  # each is made from a Setup
     "ours": Ours,
     "low-level": LowLevel,
+    "low-level-same": LowLevelSame,
     "llama": LockedLlama,
     "python-server": PythonServer,
     "example-server": ExampleServer,

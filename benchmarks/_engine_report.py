@@ -30,7 +30,7 @@ Rates = dict[str, dict[int, list[Rate]]]  # peer -> callers -> one for each repe
 class Figures:
     """What was measured with one model; a part that was not is empty.
 
-    ``cache_type`` is how ours and the low-level loop kept keys and values.
+    ``cache_type`` is how ours kept keys and values.
     """
 
     threads: int
@@ -196,8 +196,7 @@ def print_title(key: str, found: Figures) -> None:
 def print_rates(found: Figures) -> None:
     rates = found.rates
     if rates:
-        print(f"keys and values of {TITLES['ours']} and the {TITLES['low-level']}: ", end="")
-        print(found.cache_type)
+        print(f"keys and values of {TITLES['ours']}: {found.cache_type}")
     levels = sorted({callers for by_level in rates.values() for callers in by_level})
     for title, figure in (("second", "per_s"), ("second of processor time", "per_cpu_s")):
         if rates:

@@ -15,11 +15,12 @@ with other work to do that is the one least disturbed. Tokens for each second of
 first token are medians.
 
 Peers: ours; low-level (a plain loop over llama.cpp's C API, the most there is to be had from
-Python); llama (``llama_cpp.Llama`` behind a lock); python-server (``llama_cpp.server``);
-example-server (the batching server among llama-cpp-python's examples) and llama-server
-(llama.cpp's own), both after ``benchmarks/build_llama_server.sh``. What is not there is named
-and left out. The loop keeps keys and values in the type that ours chooses, the others in their
-own default, f16; ``--cache-type`` gives every peer the same.
+Python) and low-level-same (the same loop with our type of keys and values); llama
+(``llama_cpp.Llama`` behind a lock); python-server (``llama_cpp.server``); example-server (the
+batching server among llama-cpp-python's examples) and llama-server (llama.cpp's own), both after
+``benchmarks/build_llama_server.sh``. What is not there is named and left out. Every peer keeps keys
+and values as it does by default: ours in the type that it chooses for the model, the others in f16;
+``--cache-type`` gives every peer the same.
 
 ``--json`` is written after every repetition; Ctrl-C or SIGTERM ends a run after the measurement
 under way, with the tables of what there is.
@@ -170,6 +171,8 @@ def in_turn(results: Results, options: argparse.Namespace) -> None:
                     parts = [part for part in parts if part in ("scaling", "prefix")]
                 if cut.is_set() or not parts:
                     break
+                if peer == "low-level-same" and found.cache_type == "f16":
+                    continue  # it is the plain loop
                 alone(key, peer, parts, found, options)
             if options.json:
                 results.write(options.json)
@@ -180,7 +183,7 @@ def alone(
     key: str, peer: str, parts: Sequence[str], found: Figures, options: argparse.Namespace
 ) -> None:
     """One peer's turn; what it measured is added to ``found``."""
-    same = found.cache_type if peer == "low-level" else options.cache_type
+    same = found.cache_type if peer == "low-level-same" else options.cache_type
     arguments = {
         "--models": key,
         "--peers": peer,
@@ -299,7 +302,7 @@ def prefixes(
     with closing(LowLevel(setup)) as counter:
         texts = [prefix_of(PREFIX, seed, counter.tokens) for seed in range(2)]
     roomy = replace(setup, slots=4, context=2048)
-    names = [name for name in options.peers if name != "low-level"]
+    names = [name for name in options.peers if not name.startswith("low-level")]
     for name, peer in started(names, roomy):
         with closing(peer):
             if cut.is_set():
