@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import quantiles
 from typing import Any
 
-from _chaos_provider import DEPLOYMENTS, Bill, Provider, answer_of, cost_pico
+from _chaos_provider import DEPLOYMENTS, Bill, Provider, answer_of, worst_pico
 from _chaos_worker import GRAMMAR, plan_of
 from modelrouter.ledger import Row
 
@@ -38,11 +38,13 @@ class Spending:
     """What a run under a budget came to, in 1e-12 USD.
 
     ``charged`` is what the providers charged until its end. It never falls, so that it was never
-    higher.
+    higher. ``untold`` is what the calls whose cost no client can know may have been charged, at
+    their worst.
     """
 
     limit: int
     charged: int
+    untold: int
     outcomes: Counter[str]
 
     @property
@@ -192,7 +194,7 @@ def _costs(run: Run) -> Check:
     for row in run.rows:
         known[int(row.tags["task"])] += row.cost_pico
         unknown[int(row.tags["task"])] += row.unpriced
-    dearest = max(cost_pico(deployment, 200, 60) for deployment in DEPLOYMENTS)
+    dearest = max(worst_pico(deployment) for deployment in DEPLOYMENTS)
     wrong, exact, bounded = [], [0, 0], [0, 0]
     for task in run.tasks:
         sums = bounded if unknown[task] else exact
@@ -217,10 +219,13 @@ def _budget(run: Run) -> Check:
     wrong = []
     if spent.overspent:
         wrong.append(f"${spent.overspent / 1e12:.6f} more than the limit")
-    if spent.charged < spent.limit * 0.3:
-        wrong.append("most of the budget was left, so that nothing was tried")
+    if spent.charged + spent.untold < spent.limit * 0.3:
+        wrong.append("most of the budget was left, so that little was tried")
     ends = ", ".join(f"{count} {name}" for name, count in spent.outcomes.most_common())
-    said = f"${spent.charged / 1e12:.6f} of ${spent.limit / 1e12:.6f} charged; {ends}"
+    said = (
+        f"${spent.charged / 1e12:.6f} of ${spent.limit / 1e12:.6f} charged, and "
+        f"${spent.untold / 1e12:.6f} at most for calls whose cost no client can know; {ends}"
+    )
     return Check("no budget was passed at any moment", said, wrong)
 
 

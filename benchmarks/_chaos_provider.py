@@ -79,6 +79,11 @@ class Bill:
     reported: bool = False
     """Whether the client was told the tokens."""
 
+    @property
+    def is_untold(self) -> bool:
+        """Whether no client can know what it cost; an HTTP error costs nothing."""
+        return not self.reported and not self.fault[:1].isdigit()
+
 
 def answer_of(seed: int, task: int) -> str:
     """The answer to a task; no two words alike, which may be taken for a loop."""
@@ -89,6 +94,11 @@ def answer_of(seed: int, task: int) -> str:
 def cost_pico(deployment: Deployment, prompt_tokens: int, output_tokens: int) -> int:
     """What so many tokens cost, in 1e-12 USD."""
     return prompt_tokens * deployment.input_pico + output_tokens * deployment.output_pico
+
+
+def worst_pico(deployment: Deployment) -> int:
+    """What a call costs at most, in 1e-12 USD."""
+    return cost_pico(deployment, 200, 60)
 
 
 @dataclass

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from _chaos_check import Check, Run, Spending, check_all, shares
-from _chaos_provider import Provider
+from _chaos_provider import Provider, worst_pico
 from _chaos_worker import GRAMMAR, plan_of
 from modelrouter import Ledger
 
@@ -130,7 +130,9 @@ async def _spent(
     await _worked(place, provider, who, tasks, kills, 64, name=name, limit_usd=limit / 1e12)
     results = _results(place / f"{name}.jsonl")
     outcomes = Counter(str(result.get("error") or result["outcome"]) for result in results)
-    return Spending(limit, provider.most_pico[name], outcomes)
+    worst = {deployment.name: worst_pico(deployment) for deployment in provider.deployments}
+    untold = sum(worst[b.deployment] for b in provider.bills if b.run == name and b.is_untold)
+    return Spending(limit, provider.most_pico[name], untold, outcomes)
 
 
 async def _worked(

@@ -313,11 +313,13 @@ class BackendError(ModelRouterError):
         model: the card's name.
         status: the HTTP status, where there was one.
         retryable: whether the same call may succeed when repeated.
+        sent: whether the request may have reached the provider, who may then charge for it.
         retry_after: seconds the provider asked to wait, where it did.
         trace: every attempt of the call, set when the error leaves the Router.
     """
 
     retryable = False
+    sent = True
 
     def __init__(
         self,

@@ -219,6 +219,11 @@ def test_a_model_without_a_price_is_refused_or_allowed_as_the_budget_says(store)
     assert isinstance(Budgets([Budget(usd=1)], store).admit(intent(float("inf"))), Refusal)
 
 
+def unsent(error):
+    error.sent = False
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "charged"),
     [
@@ -229,6 +234,8 @@ def test_a_model_without_a_price_is_refused_or_allowed_as_the_budget_says(store)
         (ServerError("too late", status=504), True),
         (BackendTimeoutError("nothing came"), True),
         (APIConnectionError("reset"), True),
+        (unsent(APIConnectionError("refused")), False),
+        (unsent(BackendTimeoutError("no connection in time")), False),
         (StreamInterruptedError("cut", partial_text="so f"), True),
     ],
 )

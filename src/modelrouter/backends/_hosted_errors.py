@@ -86,6 +86,7 @@ def translate(error: BaseException, card: ModelCard) -> BackendError:
     if isinstance(error, BackendError):
         return error
     made = _Failure(error, card).typed()
+    made.sent = not any(_is_before_sending(link) for link in _chain(error))
     made.__cause__ = _safe_cause(error, card)
     return made
 
@@ -308,6 +309,12 @@ _TOLD: Final = (
 
 def _is_timeout(link: BaseException) -> bool:
     return isinstance(link, TIMEOUTS) or type(link).__name__.endswith("Timeout")
+
+
+def _is_before_sending(link: BaseException) -> bool:
+    """Whether there never was a connection; httpx's ConnectError may be a reset one (litellm's)."""
+    never = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)
+    return isinstance(link, never) or type(link).__name__ == "ConnectTimeout"
 
 
 def _is_transport_error(link: BaseException) -> bool:

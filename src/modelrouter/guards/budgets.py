@@ -262,8 +262,9 @@ def used(intent: Intent, settlement: Settlement) -> tuple[int, int]:
     """What an attempt used, in units of 1e-12 USD and in tokens.
 
     What nobody knows counts at its worst. A provider that refused the request (400, 401, 403,
-    404, 422, 429) or failed while it answered nothing (5xx, but for a gateway's timeout) charges
-    for nothing; after a timeout, a lost connection, a cancellation or a cut stream it may have.
+    404, 422, 429), failed while it answered nothing (5xx, but for a gateway's timeout) or could not
+    be reached charges for nothing; after a timeout, a lost connection, a cancellation or a cut
+    stream it may have.
     """
     if not settlement.asked:
         return 0, 0
@@ -278,6 +279,8 @@ def used(intent: Intent, settlement: Settlement) -> tuple[int, int]:
 
 def _charges_nothing(settlement: Settlement) -> bool:
     error = settlement.error
+    if error is not None and not error.sent:
+        return True
     if isinstance(error, ServerError):
         return error.status is not None and error.status not in _GATEWAY_TIMEOUTS
     return isinstance(error, (AuthenticationError, BadRequestError, RateLimitError))

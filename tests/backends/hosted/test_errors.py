@@ -70,6 +70,7 @@ def test_each_fault_has_its_typed_error(server, way, request_to, behaviour, erro
     assert type(got) is error, f"{got!r}"
     assert got.model == "openai/gpt-4o"
     assert got.__cause__ is not None
+    assert got.sent
     with pytest.raises(error, match=says):
         raise got
 
@@ -166,12 +167,14 @@ def test_a_refused_connection_says_where(way, request_to):
     assert type(got) is APIConnectionError
     host = base.removeprefix("http://").removesuffix("/v1")
     assert f"connection refused at {host}" in str(got)
+    assert not got.sent  # so that a budget counts nothing
 
 
 def test_a_host_that_does_not_resolve_is_named(way, request_to):
     got = outcome(way, request_to(api_base="http://nowhere.invalid/v1"))
     assert type(got) is APIConnectionError
     assert "the host nowhere.invalid does not resolve" in str(got)
+    assert not got.sent
     assert any(isinstance(link, socket.gaierror) for link in links(got))
 
 
