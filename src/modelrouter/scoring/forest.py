@@ -3,7 +3,8 @@
 As in QuickScorer (Lucchese and others, 2015): each feature's value names, through one binary
 search, a bit mask of the leaves it rules out in all trees at once; what is left after all masks
 is each tree's exit leaf. Eight leaves to a tree make one byte a tree, and the leaves' values for
-all models are fields of one integer, so that a single sum adds up the whole forest.
+all models are fields of one integer, so that a single sum adds up the whole forest. Trees go in
+pairs: the sum of two exit leaves is looked up, not added.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ _INNER: Final = _LEAVES - 1
 # The leaves on the left of each inner node, in heap order, as bits: they are ruled out when the
 # value exceeds the threshold.
 _LEFT: Final = (0x0F, 0x03, 0x30, 0x01, 0x04, 0x10, 0x40)
-_LOWEST: Final = tuple((mask & -mask).bit_length() - 1 if mask else 0 for mask in range(256))
+_LOWEST: Final = bytes((mask & -mask).bit_length() - 1 if mask else 0 for mask in range(256))
+_PAIR: Final = b"\x3f\x00"
+"""Where two trees' leaves, three bits each, come to lie in their two bytes."""
 
 
 class CompiledForest:
     """Trees of depth three, compiled; ``total(values)`` is the packed sum of their exit leaves."""
 
-    __slots__ = ("_all", "_leaves", "_size", "_tests", "trees")
+    __slots__ = ("_all", "_pairs", "_sums", "_tests", "trees")
 
     def __init__(
         self,
@@ -42,16 +45,20 @@ class CompiledForest:
         ``leaf`` holds non-negative integers, tree by tree, leaf by leaf, model by model.
         """
         self.trees = len(feature) // _INNER
-        self._size = self.trees
         self._all = (1 << _LEAVES * self.trees) - 1
         self._tests = self._compiled_tests(feature, threshold)
-        self._leaves = []
-        for tree in range(self.trees):
-            packed = []
-            for number in range(_LEAVES):
-                at = (tree * _LEAVES + number) * models
-                packed.append(sum(leaf[at + m] << FIELD * m for m in range(models)))
-            self._leaves.append([packed[lowest] for lowest in _LOWEST])
+        leaves = [
+            [
+                sum(leaf[at + m] << FIELD * m for m in range(models))
+                for at in range(first, first + _LEAVES * models, models)
+            ]
+            for first in range(0, len(leaf), _LEAVES * models)
+        ]
+        if len(leaves) % 2:
+            leaves.append([0] * _LEAVES)
+        pairs = zip(leaves[::2], leaves[1::2], strict=True)
+        self._sums = [[one + two for two in second for one in first] for first, second in pairs]
+        self._pairs = int.from_bytes(_PAIR * len(self._sums), "little")
 
     def _compiled_tests(
         self, feature: Sequence[int], threshold: Sequence[float]
@@ -81,5 +88,10 @@ class CompiledForest:
             value = values[column]
             if value > lowest:  # else it rules nothing out
                 alive &= masks[bisect_left(cuts, value)]
-        exits = alive.to_bytes(self._size, "little")
-        return sum(map(list.__getitem__, self._leaves, exits))
+        exits = alive.to_bytes(self.trees, "little").translate(_LOWEST)
+        number = int.from_bytes(exits, "little")
+        # The second tree's leaf is shifted next to the first's: eight bits down and three up.
+        both = (number | number >> 5) & self._pairs
+        return sum(
+            map(list.__getitem__, self._sums, both.to_bytes(2 * len(self._sums), "little")[::2])
+        )
