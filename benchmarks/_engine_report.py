@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from _engine_load import CrowdResult, FirstTokens, Soak
@@ -109,7 +110,10 @@ class Results:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One target: a peer's figure, ours, and how many times better ours has to be."""
+    """One target: a peer's figure, ours, and how many times better ours has to be.
+
+    Of throughputs the figures are the best of all turns, the ratio is the median over the turns.
+    """
 
     model: str
     what: str
@@ -158,8 +162,10 @@ def _rate_verdicts(model: Model, rates: Rates) -> Iterator[Verdict]:
         theirs, ours = (rates.get(name, {}).get(callers) for name in (peer, "ours"))
         if theirs and ours:
             what = f"{TITLES[peer]}, {callers} caller{'s' * (callers > 1)} (tokens/s)"
-            figures = best(theirs), best(ours)
-            yield Verdict(model.title, what, *figures, figures[1] / figures[0], least)
+            # Turns stand side by side in time, so that a machine's changing speed falls on both.
+            turns = zip(ours, theirs, strict=False)
+            ratio = median(mine.per_s / other.per_s for mine, other in turns)
+            yield Verdict(model.title, what, best(theirs), best(ours), ratio, least)
 
 
 def _memory(model: Model, when: str, before: int, after: int) -> Verdict:

@@ -1,6 +1,6 @@
 """The local engine beside the other ways of running a GGUF model from Python, in one run.
 
-    python benchmarks/local_engine.py                            # all of it: a quarter of an hour
+    python benchmarks/local_engine.py                            # all of it: half an hour
     python benchmarks/local_engine.py --models 6m --quick        # a minute
     python benchmarks/local_engine.py --peers ours,llama-server --parts scaling --json a.json
     python benchmarks/local_engine.py --soak                     # 10,000 requests, resident memory
@@ -9,10 +9,10 @@
 Every peer answers the same prompts greedily with the same number of threads; answers end by
 ``max_tokens`` alone. A figure is the decode tokens of all callers together for each second from the
 first request to the last answer, prompts and (for servers) HTTP included. The peers take turns,
-each in a process of its own, and of each figure the best of the repetitions is taken: on a machine
-with other work to do that is the one least disturbed. Tokens for each second of processor time
-(callers and server together) stand beside it, since other work disturbs them little. Times to a
-first token are medians.
+each in a process of its own. Of each figure the best of the repetitions is shown: on a machine with
+other work to do that is the one least disturbed. Targets are held against the median over the turns
+of the ratio within a turn. Tokens for each second of processor time (callers and server together)
+stand beside it, since other work disturbs them little. Times to a first token are medians.
 
 Peers: ours; low-level (a plain loop over llama.cpp's C API, the most there is to be had from
 Python) and low-level-same (the same loop with our type of keys and values); llama
