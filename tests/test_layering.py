@@ -66,7 +66,7 @@ HEAVY = {
     "llama_cpp": "backends/llamacpp/*.py",
     "numpy": "*.py",
     "huggingface_hub": "hub/*.py",
-    "httpx": "*.py",
+    "httpx2": "*.py",
     "onnxruntime": "backends/*clip*.py",
     "PIL": "backends/*clip*.py",
     "tokenizers": "backends/*clip*.py",

@@ -152,7 +152,7 @@ class _Failure:
     def _wire_status(self) -> int | None:
         """The error status that the provider's HTTP response had."""
         for link in self.chain:
-            if type(link).__module__.split(".")[0] in ("httpx", "openai"):
+            if _library(link) in (*_HTTPX, "openai"):
                 status = getattr(getattr(link, "response", None), "status_code", None)
                 if isinstance(status, int) and status >= 400:
                     return status
@@ -239,7 +239,7 @@ class _Failure:
             return _host(self.card.api_base)
         for link in self.chain:
             with suppress(Exception):  # httpx raises where an error has no request
-                if type(link).__module__.split(".")[0] == "httpx":
+                if _library(link) in _HTTPX:
                     return str(link.request.url.host)  # type: ignore[attr-defined]  # httpx's
         return "its provider"
 
@@ -307,6 +307,11 @@ _TOLD: Final = (
 )
 
 
+_HTTPX: Final = ("httpx", "httpx2")
+"""litellm's own client and, from its third release on, openai's."""
+_TRANSPORTS: Final = (*_HTTPX, "httpcore", "httpcore2", "h11", "aiohttp")
+
+
 def _is_timeout(link: BaseException) -> bool:
     return isinstance(link, TIMEOUTS) or type(link).__name__.endswith("Timeout")
 
@@ -318,10 +323,15 @@ def _is_before_sending(link: BaseException) -> bool:
 
 
 def _is_transport_error(link: BaseException) -> bool:
-    library, name = type(link).__module__.split(".")[0], type(link).__name__
+    library, name = _library(link), type(link).__name__
     if library == "openai" or "LocalProtocol" in name or "Unsupported" in name:
         return False
-    return library in ("httpx", "httpcore", "h11", "aiohttp") and name != "HTTPStatusError"
+    return library in _TRANSPORTS and name != "HTTPStatusError"
+
+
+def _library(link: BaseException) -> str:
+    """Whose error it is."""
+    return type(link).__module__.partition(".")[0]
 
 
 def _places(link: BaseException) -> Iterator[str]:

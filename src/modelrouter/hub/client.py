@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modelrouter.exceptions import GatedModelError, HubConnectionError, NotOnHubError
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 __all__ = ["Listing", "RemoteFile", "beginning", "listing", "opened"]
 
@@ -115,7 +115,7 @@ def beginning(repository: str, commit: str, file: str, size_bytes: int) -> bytes
 @contextlib.contextmanager
 def opened(
     repository: str, commit: str, file: str, headers: Mapping[str, str]
-) -> Iterator[httpx.Response]:
+) -> Iterator[httpx2.Response]:
     """A file's bytes, as they come.
 
     Raises:
@@ -123,15 +123,15 @@ def opened(
             goes wrong while it is read.
     """
     with _translated(repository, file):
-        import httpx
+        import httpx2
         from huggingface_hub import get_session, hf_hub_url
         from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined] # theirs to use, if not in an __all__
 
         where = endpoint()
         url = hf_hub_url(repository, file, revision=commit, endpoint=where)
         sent = {**_authorization(), "Accept-Encoding": "identity", **headers}
-        timeout = httpx.Timeout(_READ_S, connect=_CONNECT_S)
-        # A redirect to another host does not get the token: httpx leaves it out.
+        timeout = httpx2.Timeout(_READ_S, connect=_CONNECT_S)
+        # A redirect to another host does not get the token: httpx2 leaves it out.
         with get_session().stream(
             "GET", url, headers=sent, timeout=timeout, follow_redirects=True
         ) as response:
@@ -158,7 +158,7 @@ def _licence(info: Any) -> str | None:
 
 @contextlib.contextmanager
 def _translated(repository: str, file: str | None = None) -> Iterator[None]:
-    """Turn what huggingface_hub and httpx raise into this package's errors.
+    """Turn what huggingface_hub and httpx2 raise into this package's errors.
 
     Raises:
         NotOnHubError: there is no such repository or file, or it is private.
@@ -166,7 +166,7 @@ def _translated(repository: str, file: str | None = None) -> Iterator[None]:
         HubConnectionError: offline mode, no connection, a break, or an error of the hub's.
     """
     _check_online()
-    import httpx
+    import httpx2
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -197,7 +197,7 @@ def _translated(repository: str, file: str | None = None) -> Iterator[None]:
         raise HubConnectionError(
             f"{where} answered with status {status} for {repository}.", hint="Try again later."
         ) from exc
-    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         reason = str(exc) or type(exc).__name__
         raise HubConnectionError(
             f"{where} cannot be reached: {reason}.",

@@ -19,7 +19,7 @@ from modelrouter.hub.choice import Offer
 from modelrouter.hub.client import opened
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 __all__ = ["Progress", "check_room", "fetch", "is_whole"]
 
@@ -189,7 +189,7 @@ def _fill(
             time.sleep(wait_s * 2 ** (tries - 1))
 
 
-def _goes_on(response: httpx.Response, have: int) -> bool:
+def _goes_on(response: httpx2.Response, have: int) -> bool:
     """Whether the answer holds the rest, not the whole or nothing."""
     if response.status_code == 416:
         return False
