@@ -113,6 +113,11 @@ class Usage(_Response):
     total_tokens: int = 0
 
     @property
+    def estimated(self) -> bool:
+        """Whether the provider did not count them, so that they are this package's estimate."""
+        return bool((self.model_extra or {}).get("estimated"))
+
+    @property
     def cached_tokens(self) -> int:
         """Prompt tokens that the provider read from its cache."""
         return self._detail("prompt_tokens_details", "cached_tokens")

@@ -16,8 +16,12 @@ def intent(worst: float | None = 0.01, *, tokens: int = 100, card=HOSTED, **fiel
     return Intent(card, tokens // 2, tokens - tokens // 2, worst, **fields)
 
 
-def answered(cost: float | None = 0.001, *, tokens: int = 10, **fields: Any) -> Settlement:
+def answered(
+    cost: float | None = 0.001, *, tokens: int = 10, estimated: bool = False, **fields: Any
+) -> Settlement:
     usage = Usage(prompt_tokens=tokens, completion_tokens=0, total_tokens=tokens)
+    if estimated:
+        usage = usage.model_copy(update={"estimated": True})
     return Settlement(usage=usage, cost_usd=cost, **fields)
 
 

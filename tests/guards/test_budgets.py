@@ -258,6 +258,14 @@ def test_a_cancelled_call_counts_at_its_worst_and_one_never_asked_as_nothing(sto
     assert guard.standings()[0].spent_usd == 0.01
 
 
+def test_an_answer_whose_tokens_the_provider_did_not_say_counts_at_its_worst(store):
+    guard = Budgets([Budget(usd=1.0)], store)
+    asked = intent()
+    guard.settle(asked, guard.admit(asked).ticket, answered(0.004, estimated=True))
+    (standing,) = guard.standings()
+    assert (standing.spent_usd, standing.spent_tokens) == (0.01, 100)
+
+
 def test_settling_twice_counts_once(store):
     guard = Budgets([Budget(usd=1.0)], store)
     asked = intent()

@@ -20,6 +20,7 @@ from modelrouter import (
     AllCandidatesFailedError,
     ConfigurationError,
     Ledger,
+    ModelCard,
     NoEligibleModelError,
     RetryPolicy,
     Router,
@@ -29,6 +30,7 @@ from modelrouter import (
 from modelrouter._sqlite import open_database
 from modelrouter.ledger.schema import LEDGER
 from tests.ledger.conftest import LOCAL, SMALL, router_with
+from tests.support import scripted_server
 
 TASK = "Prove that the square root of 2 is irrational."
 ROOT = str(Path(__file__).parents[2])
@@ -68,6 +70,24 @@ def test_a_call_is_one_row_with_its_decision_attempts_tokens_and_cost(ledger):
     ]
     assert row.attempts[0].usage["completion_tokens"] == 5
     assert row.decision == reply.decision.model_dump()
+
+
+def test_a_cost_by_estimated_tokens_says_so(ledger, provider):
+    card = ModelCard.hosted(
+        "openai/gpt-4o", api_base=provider.base_url, api_key="sk-test-0123456789abcdef"
+    )
+    with Router([card], ledger=ledger) as router:
+        for told in (True, False):
+            provider.script(scripted_server.reply("one two three", with_usage=told))
+            with router.completion(TASK, stream=True, max_tokens=9) as stream:
+                list(stream)
+            assert stream.completion.usage.estimated is not told
+    said, guessed = ledger.rows()
+    assert (said.estimated, said.attempts[0].estimated) == (0, False)
+    assert (guessed.estimated, guessed.attempts[0].estimated, guessed.unpriced) == (1, True, 0)
+    assert guessed.cost_pico > 0
+    (group,) = ledger.summary("model")
+    assert (group.estimated, group.model_dump()["estimated"]) == (1, 1)
 
 
 def test_failures_are_kept_with_every_attempt(ledger):
@@ -309,6 +329,18 @@ def test_a_later_version_is_refused(path):
     connection.close()
     with pytest.raises(StorageError, match=r"version 99.*Update modelrouter"):
         Ledger(path)
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(path):
+    with Ledger(path) as ledger:
+        router_with(ledger).completion(TASK)
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE tasks DROP COLUMN estimated")
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+    with Ledger(path) as ledger:
+        router_with(ledger).completion(TASK)
+        assert [(row.outcome, row.estimated) for row in ledger.rows()] == [("answered", 0)] * 2
 
 
 def test_a_damaged_row_is_a_typed_error(ledger):

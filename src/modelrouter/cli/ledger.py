@@ -130,7 +130,7 @@ def _summary_table(groups: list[Group], by: str) -> Table:
             f"{group.tasks - sum(ended):,}",
             f"{group.cached:,}",
             f"{group.prompt_tokens + group.completion_tokens:,}",
-            _cost(group.cost_usd, group.unpriced),
+            _cost(group),
             _seconds(group.latency_s(0.5)),
             _seconds(group.latency_s(0.95)),
             "" if group.score is None else f"{group.score:.2f} ({len(group.scores):,})",
@@ -153,16 +153,20 @@ def _show_rows(rows: list[Row], as_json: bool) -> None:
             "cached" if row.cached else row.outcome,
             row.kind,
             escape(row.model),
-            _cost(row.cost_usd, row.unpriced),
+            _cost(row),
             _seconds(row.latency_s),
             escape(row.error.partition(":")[0]),
         )
     out.print(table)
 
 
-def _cost(cost_usd: float, unpriced: int) -> str:
-    """A cost of which a part is not known is a lower bound."""
-    return f"{'≥ ' if unpriced else ''}{cost_usd:.6f}"
+def _cost(of: Group | Row) -> str:
+    """A cost of which a part is not known is a lower bound, one of estimated tokens near the truth.
+
+    Where both hold, the first is said: what is missing may be more.
+    """
+    sign = "≥ " if of.unpriced else "≈ " if of.estimated else ""
+    return f"{sign}{of.cost_usd:.6f}"
 
 
 def _seconds(value: float | None) -> str:

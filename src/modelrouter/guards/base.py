@@ -101,9 +101,11 @@ class Settlement:
         asked: whether the model was asked at all.
         error: the attempt's error, if it failed or was cut off.
         cancelled: whether the caller went away first.
-        usage: the tokens that the provider counted; ``None`` where it said nothing.
+        usage: the tokens that the provider counted; ``None`` where there was no answer. Where it
+            did not say them they are an estimate (``usage.estimated``).
         cost_usd: what they cost; ``None`` where that is unknown. A guard that keeps money then
-            counts the worst case: a call that was cut may have been charged for in full.
+            counts the worst case, as it does with an estimate: a call that was cut may have been
+            charged for in full.
         duration_s: seconds from the request to its end.
         first_token_s: seconds to the first visible text, where that is known.
     """

@@ -264,14 +264,15 @@ def used(intent: Intent, settlement: Settlement) -> tuple[int, int]:
     What nobody knows counts at its worst. A provider that refused the request (400, 401, 403,
     404, 422, 429), failed while it answered nothing (5xx, but for a gateway's timeout) or could not
     be reached charges for nothing; after a timeout, a lost connection, a cancellation or a cut
-    stream it may have.
+    stream it may have, and an answer whose tokens it did not say may have taken all.
     """
     if not settlement.asked:
         return 0, 0
     free = settlement.cost_usd is None and settlement.usage is None and _charges_nothing(settlement)
     worst, cost = _worst_pico_usd(intent), settlement.cost_usd
-    spent = 0 if free else worst if cost is None else pico_usd(cost)
-    if settlement.tokens is not None:
+    estimated = settlement.usage is not None and settlement.usage.estimated
+    spent = 0 if free else worst if cost is None or estimated else pico_usd(cost)
+    if settlement.tokens is not None and not estimated:
         return spent, settlement.tokens
     nothing = free or (cost == 0.0 and _charges_nothing(settlement))
     return spent, 0 if nothing else intent.prompt_tokens + intent.output_tokens

@@ -33,6 +33,7 @@ _TYPES: Final = {
     "cost_pico": "int64",
     "cost_usd": "float64",
     "unpriced": "int64",
+    "estimated": "int64",
     "conversation": "string",
     "error": "string",
     "score": "float64",

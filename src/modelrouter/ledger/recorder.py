@@ -233,6 +233,7 @@ _ENDED: Final = _upsert(
         "completion_tokens",
         "cost_pico",
         "unpriced",
+        "estimated",
         "error",
     )
 )

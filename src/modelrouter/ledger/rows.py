@@ -44,6 +44,11 @@ class AskedModel:
     confidence: float | None = None
 
     @property
+    def estimated(self) -> bool:
+        """Whether tokens and cost are estimates: the provider did not say them."""
+        return bool((self.usage or {}).get("estimated"))
+
+    @property
     def cost_usd(self) -> float | None:
         """USD; ``None`` where that is not known."""
         return None if self.cost_pico is None else usd(self.cost_pico)
@@ -72,8 +77,10 @@ class Row:
         latency_s: from the call to its end, waits included.
         first_token_s: to the first visible text of a stream.
         prompt_tokens, completion_tokens: of all attempts that reported them.
-        cost_pico: in units of 1e-12 USD, of all attempts whose cost is known.
+        cost_pico: in units of 1e-12 USD, of all attempts whose cost is known or estimated.
         unpriced: how many attempts have a cost that is not known.
+        estimated: how many have a cost by an estimate of their tokens, which the provider did not
+            say.
         tags: whom and what the call was for.
         conversation: which it belongs to.
         error: what the caller got in place of a reply.
@@ -100,6 +107,7 @@ class Row:
     completion_tokens: int
     cost_pico: int
     unpriced: int
+    estimated: int
     tags: Mapping[str, str]
     conversation: str | None
     error: str
@@ -112,7 +120,7 @@ class Row:
 
     @property
     def cost_usd(self) -> float:
-        """USD of all attempts whose cost is known."""
+        """USD of all attempts whose cost is known or estimated."""
         return usd(self.cost_pico)
 
     @property
@@ -176,6 +184,7 @@ def ended_values(trace: Trace, process: int) -> tuple[dict[str, Any], list[tuple
         "completion_tokens": sum(u.completion_tokens for u in usages),
         "cost_pico": sum(cost for cost in costs if cost is not None),
         "unpriced": sum(cost is None for cost in costs),
+        "estimated": sum(usage.estimated for usage in usages),
         "error": trace.error,
     }
     return task, attempts

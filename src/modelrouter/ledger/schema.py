@@ -39,6 +39,7 @@ CREATE TABLE tasks (
     completion_tokens INTEGER NOT NULL DEFAULT 0,
     cost_pico INTEGER NOT NULL DEFAULT 0,
     unpriced INTEGER NOT NULL DEFAULT 0,
+    estimated INTEGER NOT NULL DEFAULT 0,
     tags TEXT NOT NULL DEFAULT '{}',
     conversation TEXT,
     error TEXT NOT NULL DEFAULT ''
@@ -82,7 +83,7 @@ CREATE TABLE feedback (
 LEDGER: Final = Schema(
     what="ledger",
     application_id=0x6D726C67,  # "mrlg"
-    version=1,
+    version=2,
     create=(
         _META,
         _SALT,
@@ -97,4 +98,5 @@ LEDGER: Final = Schema(
         _FEEDBACK,
         "CREATE INDEX feedback_by_task ON feedback (task)",
     ),
+    upgrades=((1, ("ALTER TABLE tasks ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0",)),),
 )

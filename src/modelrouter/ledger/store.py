@@ -410,6 +410,7 @@ _COLUMNS: Final = (
     "completion_tokens",
     "cost_pico",
     "unpriced",
+    "estimated",
     "tags",
     "conversation",
     "error",

@@ -28,6 +28,7 @@ class Group:
         cached: how many were answered from the cache.
         cost_pico: in units of 1e-12 USD, exact.
         unpriced: attempts whose cost is not known, so that the cost is a lower bound.
+        estimated: attempts whose tokens the provider did not say, so that the cost is an estimate.
         latencies: seconds of those that were answered.
         scores: of those that got feedback.
     """
@@ -39,6 +40,7 @@ class Group:
     completion_tokens: int = 0
     cost_pico: int = 0
     unpriced: int = 0
+    estimated: int = 0
     latencies: list[float] = field(default_factory=list, repr=False)
     scores: list[float] = field(default_factory=list, repr=False)
 
@@ -73,6 +75,7 @@ class Group:
         self.completion_tokens += row.completion_tokens
         self.cost_pico += row.cost_pico
         self.unpriced += row.unpriced
+        self.estimated += row.estimated
         if row.outcome == "answered" and row.latency_s is not None:
             self.latencies.append(row.latency_s)
         if row.score is not None:
@@ -89,6 +92,7 @@ class Group:
             "completion_tokens": self.completion_tokens,
             "cost_usd": self.cost_usd,
             "unpriced": self.unpriced,
+            "estimated": self.estimated,
             "latency_p50_s": self.latency_s(0.5),
             "latency_p95_s": self.latency_s(0.95),
             "score": self.score,
