@@ -75,14 +75,14 @@ class Model:
 
 
 MODELS = {
-    "6m": Model("6m", "6 M (Q8_0)", 32, 96, 768, 4, 1000, None, 3.5),
+    "6m": Model("6m", "6 M (Q8_0)", 32, 96, 3072, 4, 1000, None, 3.5),
     "110m": Model(
         key="110m",
         title="110 M random (Q8_0)",
         prompt_chars=8,
         max_tokens=64,
-        least_tokens=128,
-        repeats=2,
+        least_tokens=512,
+        repeats=4,
         crowd=100,
         shape=Shape(768, 12, 12, 12, 2048, 16_384, "Q8_0"),
         speedup=3.0,
@@ -92,8 +92,8 @@ MODELS = {
         title="1.1 B random (Q4_K_M)",
         prompt_chars=8,
         max_tokens=32,
-        least_tokens=32,
-        repeats=2,
+        least_tokens=128,
+        repeats=3,
         crowd=0,
         shape=Shape(2048, 22, 32, 4, 5632, 32_000, "Q4_K_M"),
         speedup=2.2,

@@ -1,6 +1,6 @@
 """The local engine beside the other ways of running a GGUF model from Python, in one run.
 
-    python benchmarks/local_engine.py                            # all of it: half an hour
+    python benchmarks/local_engine.py                            # all of it: three quarters of an hour
     python benchmarks/local_engine.py --models 6m --quick        # a minute
     python benchmarks/local_engine.py --peers ours,llama-server --parts scaling --json a.json
     python benchmarks/local_engine.py --soak                     # 10,000 requests, resident memory
@@ -111,7 +111,7 @@ def parsed() -> argparse.Namespace:
     add("--levels", type=lambda text: [int(n) for n in text.split(",")], default=list(LEVELS))
     add("--threads", type=int, help="for every peer; by default all cores")
     add("--cache-type", choices=list(CACHE_TYPES), help="of every peer; by default its own choice")
-    add("--repeats", type=int, help="6m 4, others 2; quick 1")
+    add("--repeats", type=int, help="6m and 110m 4, 1.1b 3; quick 1")
     add("--requests", type=int, help="of the crowd: 6m 1000, 110m 100, 1.1b none; quick 100")
     add("--quick", action="store_true", help="one repetition, answers half as long, a small crowd")
     add("--soak", action="store_true", help="the same as --models 6m --parts soak")
