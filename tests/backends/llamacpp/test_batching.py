@@ -18,8 +18,12 @@ import psutil
 import pytest
 
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
+from modelrouter.backends.llamacpp.admission import admit
 from modelrouter.backends.llamacpp.channel import Event, Failed, Finished, Text
+from modelrouter.backends.llamacpp.engine import Engine
+from modelrouter.backends.llamacpp.generation import Generation
 from modelrouter.backends.llamacpp.job import Job
+from modelrouter.backends.llamacpp.loading import load
 from modelrouter.backends.llamacpp.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.worker import Worker
 from modelrouter.catalog.builtin import bundled_path
@@ -185,8 +189,8 @@ class Listener:
         """Nothing to end."""
 
 
-def submitted(worker: Worker, card: ModelCard, text: str, **options: object) -> Job:
-    job = Job(
+def job_of(card: ModelCard, text: str, **options: object) -> Job:
+    return Job(
         name=card.name,
         window=card.context_window,
         most_output=None,
@@ -194,6 +198,10 @@ def submitted(worker: Worker, card: ModelCard, text: str, **options: object) -> 
         options=SamplingOptions(**options),
         channel=Listener(),
     )
+
+
+def submitted(worker: Worker, card: ModelCard, text: str, **options: object) -> Job:
+    job = job_of(card, text, **options)
     worker.submit(job)
     return job
 
@@ -204,6 +212,22 @@ def endless(models, trials) -> Iterator[Worker]:
     worker = Worker(models.endless.path, settings)
     yield worker
     worker.close()
+
+
+def test_answers_wait_once_for_short_prompts_so_as_to_go_on_together(models, trials):
+    settings = LlamaCppSettings(cache_dir=trials, slots=4)
+    loaded = load(models.endless.path, settings, lambda: True)
+    engine = Engine(loaded.context(256, 256, "m"))
+    under_way: list[Generation] = []
+    told: list[list[int]] = []
+    for text in ("?", "abcdefgh", "ijklmnop", ""):
+        if text:
+            found = admit(job_of(models.endless, text, max_tokens=99), loaded, 256, 99)
+            engine.begin(found[0])
+            under_way += found
+        engine.step()
+        told.append([each.generated for each in under_way])
+    assert told == [[1], [1, 1], [2, 2, 1], [3, 3, 2]]
 
 
 def test_a_long_prompt_does_not_hold_up_running_answers(endless, models):

@@ -42,6 +42,8 @@ does not depend on how much is read at a time."""
 _PROMPT_TOKENS_A_STEP: Final = 2 * PART
 """Prompt tokens read between two tokens of the answers under way, which wait meanwhile, unless
 one batch reads all that is left of every prompt."""
+_SHORT: Final = 2 * _PROMPT_TOKENS_A_STEP
+"""Prompt tokens in all that answers under way wait for, so as to go on together with theirs."""
 _DEEP: Final = 2_048
 """From this many tokens on, attention makes a batch of prompt tokens take too long to wait for."""
 _LAST_TOKENS: Final = 4
@@ -72,6 +74,7 @@ class Engine:
         self._answering: list[Generation] = []  # by slot
         self._reading: deque[Generation] = deque()
         self._steps_with_gap = 0
+        self._waited = False
         self._pace = Pace(context.sequences if context.model.takes_back else 0)
         self._prefill, self._decode = Meter(), Meter()
         self._first_token_s = 0.0
@@ -130,7 +133,8 @@ class Engine:
         self._drop_those_gone()
         try:
             self._close_gap()
-            self._answer()
+            if not self._wait_for_prompts():
+                self._answer()
             self._read_prompts()
         except DecodingAborted:
             self._forget_all()
@@ -249,6 +253,17 @@ class Engine:
                 self._reading.remove(other)
                 whole.append(other)
         return whole
+
+    def _wait_for_prompts(self) -> bool:
+        """Whether answers wait for short prompts to be read, so as to go on together with them.
+
+        Requests that come at the same moment are heard of one by one; without this the first few
+        would take a step of their own, and the last one at the end. Never twice in a row.
+        """
+        reading = self._reading
+        short = bool(reading) and sum(g.left for g in reading) <= _SHORT
+        self._waited = short and bool(self._answering) and not self._waited
+        return self._waited
 
     # Answers
 
