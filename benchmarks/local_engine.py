@@ -1,6 +1,6 @@
 """The local engine beside the other ways of running a GGUF model from Python, in one run.
 
-    python benchmarks/local_engine.py                            # all of it: three quarters of an hour
+    python benchmarks/local_engine.py                            # all of it: 45 minutes
     python benchmarks/local_engine.py --models 6m --quick        # a minute
     python benchmarks/local_engine.py --peers ours,llama-server --parts scaling --json a.json
     python benchmarks/local_engine.py --soak                     # 10,000 requests, resident memory
