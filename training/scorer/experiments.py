@@ -1,6 +1,6 @@
 """What was tried beside the shipped recipe, and what each gave; a table on every run.
 
-    python training/scorer/experiments.py --data DATA [transfer] [options] [story] [pool]
+    python training/scorer/experiments.py --data DATA [transfer] [options] [amount] [story] [pool]
 
 APGR here is the fine area (every threshold), two or three random splits of five folds, averaged.
 """
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from recipe import FORESTS, cross_outputs, setting_for, targets_of
+from recipe import FORESTS, cross_outputs, setting_for, targets_of, train
 
 from data import Prompts, Vocabulary, load, read, standard_load
 from modelrouter.evaluation.pair import fine_curve
@@ -35,7 +35,13 @@ def main() -> None:
     vocabulary = Vocabulary.of(given.data / "text")
     prompts = read(given.data / "routing", vocabulary)
     _, targets = targets_of(prompts)
-    known = {"transfer": transfer, "options": options, "story": story, "pool": pool}
+    known = {
+        "transfer": transfer,
+        "options": options,
+        "amount": amount,
+        "story": story,
+        "pool": pool,
+    }
     for name in given.which or known:
         print(f"\n{name}")
         known[name](prompts, vocabulary, targets)
@@ -101,6 +107,27 @@ def options(prompts: Prompts, vocabulary: Vocabulary, targets: np.ndarray) -> No
         _split(
             prompts, vocabulary, targets[:, :2], rows, rows, label, {"options": forest}, wordless
         )
+
+
+def amount(prompts: Prompts, vocabulary: Vocabulary, targets: np.ndarray) -> None:
+    """MMLU inside the distribution: what fewer labelled prompts teach, and so what more would."""
+    rows = np.flatnonzero(prompts.sets == "routellm-mmlu")
+    setting = replace(setting_for(2), forests={"options": FORESTS["options"]})
+    random = np.random.default_rng(0)
+    for share in (0.125, 0.25, 0.5, 1.0):
+        found = []
+        for _ in range(3):
+            _, group = np.unique([prompts.texts[row] for row in rows], return_inverse=True)
+            fold = (random.permutation(group.max() + 1) % 5)[group]
+            gain = np.zeros(len(rows))
+            for part in range(5):
+                seen = rows[(fold != part) & (random.random(len(rows)) < share)]
+                made = train(prompts, vocabulary, seen, targets[:, :2], setting)
+                out = made.outputs(prompts, rows[fold == part])
+                gain[fold == part] = out[:, 1] - out[:, 0]
+            found.append(area(prompts, rows, gain))
+        label = f"{round(0.8 * share * len(rows)):,} labelled prompts"
+        print(f"  {label:<44} {np.mean(found):.3f}  {[round(x, 3) for x in found]}", flush=True)
 
 
 def story(prompts: Prompts, vocabulary: Vocabulary, targets: np.ndarray) -> None:
