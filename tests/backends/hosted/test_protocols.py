@@ -101,6 +101,7 @@ def test_text_usage_and_finish_are_read(server, way, ask, protocol):
     usage = usage_of(got)
     assert (usage.prompt_tokens, usage.completion_tokens) == (20, 8)
     assert usage.cached_tokens == 5
+    assert not usage.estimated
 
 
 @pytest.mark.parametrize("name", ["openai/gpt-4o", "gemini/gemini-2.5-flash"], indirect=True)
