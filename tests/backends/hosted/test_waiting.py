@@ -13,7 +13,7 @@ from contextvars import ContextVar
 import pytest
 
 from modelrouter import BackendTimeoutError, StreamInterruptedError
-from modelrouter.backends._hosted_waiting import Bounded, Deadline
+from modelrouter.backends._hosted_waiting import TIMEOUTS, Bounded, Deadline
 from modelrouter.backends._hosted_workers import start, threads
 from tests.backends.hosted.conftest import collect, outcome, text_of
 from tests.support.scripted_server import blanks, chunk, drip, events, slow
@@ -319,7 +319,7 @@ def test_a_forked_process_has_threads_of_its_own():
 
 
 async def test_a_deadline_bounds_what_is_awaited():
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TIMEOUTS):
         async with Deadline(0.01).bound():
             await asyncio.sleep(5)
     async with Deadline(None).bound():
