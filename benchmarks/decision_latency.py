@@ -5,8 +5,8 @@
 One process; the contenders take turns repeat by repeat, and the thread's own CPU time is taken
 (all of them are arithmetic), so that whatever else the machine does falls on all alike. Printed
 are the median and the least time of one call and, by the medians, how many of ours fit into one
-of the peer's. Texts: a request for a product description (257 characters), English prose with
-dates and figures (5 KB, 500 KB), digits and base64 (500 KB).
+of the peer's. Texts: a request for a product description (257 characters), a question of law (271),
+English prose with dates and figures (5 KB, 500 KB), digits and base64 (500 KB).
 
 The peer's call is ``ComplexityRouter.classify`` with its defaults (rules, no model). Ours is
 ``Router.route`` with the default scorer over the built-in catalog; then its stages: the task made
@@ -45,6 +45,11 @@ SHORT = (
     "Please write a short product description for our new bamboo toothbrush. It should mention "
     "that the handle is compostable, that the bristles are soft, and that we plant a tree for "
     "every order. Keep the tone friendly and avoid any claims that are exaggerated."
+)
+QUESTION = (
+    "A company's board of directors approved a merger in March. Three months later, a shareholder "
+    "who had voted against the plan asked the court to review the price. Which of the two "
+    "standards would the court most likely apply, and what would the plaintiff have to show first?"
 )
 PROSE = (
     "Summarize the following report.\n\nThe harbour handled 13.4 million containers in 2024, "
@@ -112,7 +117,8 @@ def main() -> None:
     chosen = arguments.parse_args()
     set_all_keys()
     texts = {
-        "257 characters": SHORT,
+        "a request": SHORT,
+        "a question": QUESTION,
         "5 KB": (PROSE * 20)[:5_000],
         "500 KB": (PROSE * 1_500)[:500_000],
         "500 KB of digits": "1234567 " * 62_500,
