@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from recipe import FORESTS, cross_outputs, setting_for, targets_of, train
+from recipe import FORESTS, cross_outputs, folds_of, setting_for, targets_of, train
 
 from data import Prompts, Vocabulary, load, read, standard_load
 from modelrouter.evaluation.pair import fine_curve
@@ -117,8 +117,7 @@ def amount(prompts: Prompts, vocabulary: Vocabulary, targets: np.ndarray) -> Non
     for share in (0.125, 0.25, 0.5, 1.0):
         found = []
         for _ in range(3):
-            _, group = np.unique([prompts.texts[row] for row in rows], return_inverse=True)
-            fold = (random.permutation(group.max() + 1) % 5)[group]
+            fold = folds_of(prompts, rows, 5, random)
             gain = np.zeros(len(rows))
             for part in range(5):
                 seen = rows[(fold != part) & (random.random(len(rows)) < share)]

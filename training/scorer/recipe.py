@@ -111,6 +111,14 @@ def train(
     return Trained(learned, center, scale, index)
 
 
+def folds_of(
+    prompts: Prompts, rows: np.ndarray, folds: int, random: np.random.Generator
+) -> np.ndarray:
+    """A fold for each row, at random; equal prompts are in one fold."""
+    _, group = np.unique([prompts.texts[row] for row in rows], return_inverse=True)
+    return (random.permutation(group.max() + 1) % folds)[group]
+
+
 def cross_outputs(
     prompts: Prompts,
     vocabulary: Vocabulary,
@@ -120,14 +128,9 @@ def cross_outputs(
     folds: int = 5,
     seed: int = SEED,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each row's outputs by a model that has not seen it, and the row's fold.
-
-    Equal prompts are in one fold.
-    """
+    """Each row's outputs by a model that has not seen it, and the row's fold."""
     rows = np.arange(len(prompts.texts)) if rows is None else rows
-    _, group = np.unique([prompts.texts[row] for row in rows], return_inverse=True)
-    random = np.random.default_rng(seed)
-    fold = (random.permutation(group.max() + 1) % folds)[group]
+    fold = folds_of(prompts, rows, folds, np.random.default_rng(seed))
     found = np.zeros((len(rows), targets.shape[1]))
     for part in range(folds):
         trained = train(prompts, vocabulary, rows[fold != part], targets, setting)

@@ -25,18 +25,19 @@ async def entered(module: Any) -> None:
     loop = asyncio.get_running_loop()
     if loop in _closers:
         return
-    closer = _closed_with_the_loop(module.in_memory_llm_clients_cache)
+    closer = _closed_with_the_loop(module)
     with _lock:
         _closers[loop] = closer
     await anext(closer)
 
 
-async def _closed_with_the_loop(cache: Any) -> AsyncGenerator[None, None]:
+async def _closed_with_the_loop(module: Any) -> AsyncGenerator[None, None]:
     """A generator that is left open: ``asyncio.run`` closes all such when it ends."""
     try:
         yield
     finally:
         with contextlib.suppress(Exception):  # litellm's cache is its own to change
+            cache = module.in_memory_llm_clients_cache
             ending = cache.update_cache_key_with_event_loop("")  # what a key has of its loop
             for key in [key for key in list(cache.cache_dict) if key.endswith(ending)]:
                 client = cache.cache_dict[key]

@@ -120,7 +120,7 @@ class Settlement:
 
     @property
     def tokens(self) -> int | None:
-        """All tokens that the provider counted; some report reasoning only in their total."""
+        """All tokens of :attr:`usage`; some providers report reasoning only in their total."""
         if self.usage is None:
             return None
         return max(self.usage.total_tokens, self.usage.prompt_tokens + self.usage.completion_tokens)

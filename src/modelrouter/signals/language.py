@@ -206,7 +206,7 @@ _WEIGHTS: Final = _weights()
 _ENGLISH_ONLY: Final = {w: codes["en"] for w, codes in _WEIGHTS.items() if list(codes) == ["en"]}
 _SHARED: Final = {w: tuple(c.items()) for w, c in _WEIGHTS.items() if w not in _ENGLISH_ONLY}
 _ELISION: Final = re.compile(r"'(?:(?<=\b[ldjcns]')|(?<=\bqu'))[a-zàâéèêîôû]{2}")
-"""From the apostrophe on, which is quick to look for; likewise elsewhere."""
+"""French l'image, qu'il; read from the apostrophe on, as it is quick to look for."""
 _ENGLISH_ENDINGS: Final = ("ing", "ness", "ght", "ould", "tion", "ly", "ed", "ck", "sh", "th", "ee")
 
 
