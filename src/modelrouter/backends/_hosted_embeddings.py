@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from modelrouter.backends._hosted_bounds import embeddings
 from modelrouter.backends._hosted_calling import aask, aasking_once, ask, asking_once, reach
 from modelrouter.backends._hosted_errors import malformed
 from modelrouter.backends.base import EmbeddingRequest, MixedRequest, Picture
@@ -32,7 +33,7 @@ class HostedEmbeddings:
             with asking_once(request.card, given) as asked:
                 return _read(litellm.embedding(**asked), request, len(request.texts))
 
-        return ask(request.card, request.timeout_s, call)
+        return ask(request.card, request.timeout_s, embeddings(len(request.texts)), call)
 
     async def aembed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """See :meth:`EmbeddingBackend.aembed`."""
@@ -42,7 +43,7 @@ class HostedEmbeddings:
             async with aasking_once(request.card, given) as asked:
                 return _read(await litellm.aembedding(**asked), request, len(request.texts))
 
-        return await aask(request.card, request.timeout_s, call)
+        return await aask(request.card, request.timeout_s, embeddings(len(request.texts)), call)
 
     def embed_mixed(self, request: MixedRequest) -> EmbeddingResponse:
         """See :meth:`MixedBackend.embed_mixed`."""
@@ -52,7 +53,7 @@ class HostedEmbeddings:
             replies = [_read(litellm.embedding(**c), request, len(c["input"])) for c in calls]
             return _merged(request, replies)
 
-        return ask(request.card, request.timeout_s, call)
+        return ask(request.card, request.timeout_s, embeddings(len(request.items)), call)
 
     async def aembed_mixed(self, request: MixedRequest) -> EmbeddingResponse:
         """See :meth:`MixedBackend.aembed_mixed`."""
@@ -64,7 +65,7 @@ class HostedEmbeddings:
             ]
             return _merged(request, replies)
 
-        return await aask(request.card, request.timeout_s, call)
+        return await aask(request.card, request.timeout_s, embeddings(len(request.items)), call)
 
 
 def _parameters(request: EmbeddingRequest) -> dict[str, Any]:

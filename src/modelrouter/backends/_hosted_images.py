@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from modelrouter.backends._hosted_bounds import Limits, pictures
 from modelrouter.backends._hosted_calling import aask, aasking_once, ask, asking_once, reach
 from modelrouter.backends._hosted_errors import malformed
 from modelrouter.backends.base import ImageRequest
@@ -25,7 +26,7 @@ class HostedImages:
             with asking_once(request.card, given) as asked:
                 return _read(litellm.image_generation(**asked), request)
 
-        return ask(request.card, request.timeout_s, call)
+        return ask(request.card, request.timeout_s, _limits(request), call)
 
     async def adraw(self, request: ImageRequest) -> ImagesResponse:
         """See :meth:`ImageBackend.adraw <modelrouter.backends.base.ImageBackend.adraw>`."""
@@ -35,7 +36,7 @@ class HostedImages:
             async with aasking_once(request.card, given) as asked:
                 return _read(await litellm.aimage_generation(**asked), request)
 
-        return await aask(request.card, request.timeout_s, call)
+        return await aask(request.card, request.timeout_s, _limits(request), call)
 
 
 def _parameters(request: ImageRequest) -> dict[str, Any]:
@@ -43,6 +44,11 @@ def _parameters(request: ImageRequest) -> dict[str, Any]:
     if "gpt-image" in request.card.name and options.get("response_format") == "b64_json":
         del options["response_format"]  # it answers so always, and refuses to be told
     return {**options, **reach(request.card, request.timeout_s), "prompt": request.prompt}
+
+
+def _limits(request: ImageRequest) -> Limits:
+    count = request.options.get("n")
+    return pictures(count if isinstance(count, int) else 1)
 
 
 def _read(response: Any, request: ImageRequest) -> ImagesResponse:

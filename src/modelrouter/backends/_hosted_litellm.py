@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import Any, Final
 
+from modelrouter.backends._hosted_bounds import install
 from modelrouter.exceptions import MissingDependencyError
 
 __all__ = ["litellm", "loaded", "warm"]
@@ -60,6 +61,7 @@ def warm() -> None:
 
 
 def _settle(module: Any) -> None:
+    install()
     module.telemetry = False
     module.suppress_debug_info = True
     module.disable_hf_tokenizer_download = True

@@ -9,7 +9,8 @@ file and list of Anthropic's headers instead of downloading them (``LITELLM_LOCA
 and ``LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS`` are set unless they are already, and stay), downloads
 no tokenizers, sends no telemetry, prints no advice, its loggers are silent unless ``LITELLM_LOG``
 is set, and a model may repeat itself in a stream without an error (unless
-``REPEATED_STREAMING_CHUNK_LIMIT`` is set).
+``REPEATED_STREAMING_CHUNK_LIMIT`` is set). What is sent through httpx from here is bounded in size
+(:mod:`modelrouter.backends._hosted_bounds`); other requests of the process are as they were.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, TypeVar
 
+from modelrouter.backends._hosted_bounds import REPLY, STREAM, bounded
 from modelrouter.backends._hosted_embeddings import HostedEmbeddings
 from modelrouter.backends._hosted_errors import timed_out, translate
 from modelrouter.backends._hosted_images import HostedImages
@@ -37,6 +39,7 @@ __all__ = ["LiteLLMBackend"]
 
 T = TypeVar("T")
 
+_END: Final = object()
 _HOLDERS: Final = ("response", "http_response", "streaming_response")
 
 
@@ -59,7 +62,7 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         error: BackendError
         try:
             call = _once(lambda: module.completion(**parameters(request)))
-            with Bounded(call, Deadline(request.timeout_s)) as answers:
+            with bounded(REPLY), Bounded(call, Deadline(request.timeout_s)) as answers:
                 return completion(next(answers), request)
         except TIMEOUTS:
             error = timed_out(request.card, request.timeout_s)
@@ -76,7 +79,8 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
             # The bound is ours, and litellm's own would cost a tenth of a millisecond.
             given = {**parameters(request), "timeout": None}
             async with Deadline(request.timeout_s).bound():
-                response = await _acompletion(module, given)
+                with bounded(REPLY):
+                    response = await _acompletion(module, given)
             return completion(response, request)
         except TIMEOUTS:
             error = timed_out(request.card, request.timeout_s)
@@ -107,11 +111,13 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         error: BackendError | None = None
         try:
             async with reader.deadline.bound():
-                source = await _acompletion(module, parameters(request, stream=True))
+                with bounded(STREAM):
+                    source = await _acompletion(module, parameters(request, stream=True))
                 reader.source = source
             while True:
                 async with reader.deadline.bound():
-                    raw = await anext(source, None)
+                    with bounded(STREAM):  # with some providers it is only now that it is sent
+                        raw = await anext(source, None)
                 if raw is None:
                     break
                 if (chunk := reader.read(raw)) is not None:
@@ -149,9 +155,14 @@ def _once(call: Callable[[], T]) -> Generator[T, None, None]:
 
 
 def _events(module: Any, reader: StreamReader) -> Generator[Any, None, None]:
-    reader.source = source = module.completion(**parameters(reader.request, stream=True))
+    with bounded(STREAM):
+        reader.source = source = module.completion(**parameters(reader.request, stream=True))
     try:
-        for raw in source:  # noqa: UP028 (`yield from` would look for a close that it lacks)
+        while True:
+            with bounded(STREAM):  # with some providers it is only now that it is sent
+                raw = next(source, _END)
+            if raw is _END:
+                return
             yield raw
     finally:
         for opened in _opened(source):
