@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from modelrouter.decision import Decision
+from modelrouter.policies.decision import Decision
 
 if TYPE_CHECKING:
     from modelrouter.response import Choice, Usage

@@ -14,7 +14,6 @@ from modelrouter import (
     Router,
     ServerError,
 )
-from modelrouter.decision import Reason
 from modelrouter.guards import (
     Admitted,
     BreakerPolicy,
@@ -26,6 +25,7 @@ from modelrouter.guards import (
     SqliteStore,
     refused,
 )
+from modelrouter.policies.decision import Reason
 from modelrouter.testing import EchoBackend, example_card
 from tests.guards.intents import answered, intent
 

@@ -24,8 +24,8 @@ from modelrouter import (
     StorageError,
 )
 from modelrouter.catalog import Price
-from modelrouter.decision import Reason
 from modelrouter.guards import Admitted, Refusal, Settlement
+from modelrouter.policies.decision import Reason
 from modelrouter.testing import EchoBackend, FunctionBackend, example_card
 from tests.guards.intents import intent
 

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from modelrouter.catalog.card import ModelCard
-from modelrouter.decision import Reason
 from modelrouter.exceptions import BackendTimeoutError
 from modelrouter.guards.base import Admission, Admitted, Intent, Refusal, Settlement
 from modelrouter.guards.breaker import Breaker, BreakerPolicy, State, meaning
 from modelrouter.guards.deployment import deployment
 from modelrouter.guards.latency import Latencies
+from modelrouter.policies.decision import Reason
 
 __all__ = ["Breakers", "Health"]
 

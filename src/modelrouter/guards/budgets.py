@@ -21,7 +21,6 @@ from pydantic import Field, model_validator
 
 from modelrouter._sqlite import pico_usd, usd
 from modelrouter.config import Configured
-from modelrouter.decision import Reason
 from modelrouter.exceptions import (
     AuthenticationError,
     BadRequestError,
@@ -33,6 +32,7 @@ from modelrouter.exceptions import (
 from modelrouter.guards.base import Admission, Admitted, Intent, Refusal, Settlement
 from modelrouter.guards.sqlite_store import SqliteStore
 from modelrouter.guards.store import Account, Claim, Hold, MemoryStore, Short, Store
+from modelrouter.policies.decision import Reason
 
 __all__ = ["Budget", "Budgets", "Period", "Standing"]
 

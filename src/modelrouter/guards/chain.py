@@ -9,7 +9,6 @@ from typing import Any
 
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import RateLimit
-from modelrouter.decision import Decision
 from modelrouter.exceptions import BudgetExceededError, CoolingDownError, NotAdmittedError
 from modelrouter.guards.base import Guard, Intent, Refusal, Settlement
 from modelrouter.guards.breaker import BreakerPolicy
@@ -17,6 +16,7 @@ from modelrouter.guards.breakers import Breakers, Health
 from modelrouter.guards.budgets import Budget, Budgets, Standing
 from modelrouter.guards.rates import Rates
 from modelrouter.guards.store import Store
+from modelrouter.policies.decision import Decision
 
 __all__ = ["Guards", "Passed", "refused"]
 

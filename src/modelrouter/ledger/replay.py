@@ -16,9 +16,9 @@ from typing import Any, Final
 from modelrouter._sqlite import usd
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.discovery import Unavailable
-from modelrouter.decision import Candidate
 from modelrouter.ledger.rows import Row
 from modelrouter.policies import Policy, PolicyLike
+from modelrouter.policies.decision import Candidate
 from modelrouter.policies.rules import Condition
 from modelrouter.scoring.base import Prospect, Situation
 from modelrouter.signals.base import Signals

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, TypeAlias
 
 from modelrouter._sqlite import pico_usd, usd
-from modelrouter.decision import Decision
 from modelrouter.exceptions import NoEligibleModelError
+from modelrouter.policies.decision import Decision
 from modelrouter.task import Task
 from modelrouter.trace import Attempt, Trace
 

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, Field
 
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import Configured
-from modelrouter.decision import Candidate, Decision, Reason
 from modelrouter.exceptions import ConfigurationError
+from modelrouter.fitting.thresholds import Threshold
 from modelrouter.policies.constraints import (
     Place,
     capability_obstacles,
@@ -22,11 +22,11 @@ from modelrouter.policies.constraints import (
     location_obstacle,
     surely_tokens,
 )
+from modelrouter.policies.decision import Candidate, Decision, Reason
 from modelrouter.policies.objective import Objective
 from modelrouter.policies.presets import PRESETS
 from modelrouter.policies.rules import Rule
 from modelrouter.scoring.base import Prospect, Situation
-from modelrouter.scoring.thresholds import Threshold
 from modelrouter.signals.base import Signals
 from modelrouter.task import Kind, Task
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from modelrouter.catalog.card import ModelCard
-from modelrouter.decision import Reason
+from modelrouter.policies.decision import Reason
 from modelrouter.scoring.base import Lineup
 from modelrouter.signals.base import Signals
 from modelrouter.task import Task

@@ -13,8 +13,8 @@ from contextvars import ContextVar
 import pytest
 
 from modelrouter import BackendTimeoutError, StreamInterruptedError
-from modelrouter.backends._hosted_waiting import TIMEOUTS, Bounded, Deadline
-from modelrouter.backends._hosted_workers import start, threads
+from modelrouter.backends.hosted.waiting import TIMEOUTS, Bounded, Deadline
+from modelrouter.backends.hosted.workers import start, threads
 from tests.backends.hosted.conftest import collect, outcome, text_of
 from tests.support.scripted_server import blanks, chunk, drip, events, slow
 
