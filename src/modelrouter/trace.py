@@ -11,7 +11,7 @@ from modelrouter.policies.decision import Decision
 if TYPE_CHECKING:
     from modelrouter.response import Choice, Usage
 
-__all__ = ["Attempt", "BegunHook", "Outcome", "Trace", "TraceHook"]
+__all__ = ["Attempt", "Outcome", "StartHook", "Trace", "TraceHook"]
 
 Outcome: TypeAlias = Literal[
     "answered", "rejected", "failed", "skipped", "cancelled", "interrupted"
@@ -107,7 +107,7 @@ class TraceHook(Protocol):
 
 
 @runtime_checkable
-class BegunHook(Protocol):
+class StartHook(Protocol):
     """What a hook may have besides: it is told of each call before a model is asked."""
 
     def begun(self, trace: Trace, /) -> None:

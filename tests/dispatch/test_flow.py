@@ -23,17 +23,17 @@ from modelrouter import (
     Timeout,
 )
 from modelrouter.dispatch.flow import Answered, Ask, Call, Failed, Wait, dispatch
-from modelrouter.scoring import Situation
-from tests.policies.conftest import SIGNALS, prospect
+from modelrouter.scoring import RoutingContext
+from tests.policies.conftest import SIGNALS, prediction
 
 PROMPT = RetryPolicy(max_attempts=3, initial_s=0.5, max_s=8, jitter_s=0)
 
 
 def call(*names: str, recheck=lambda candidate: (), **fields) -> Call:
     """A call whose candidates are asked in the order of their names."""
-    prospects = tuple(prospect(n, 0.9 - i / 10) for i, n in enumerate(names))
+    predictions = tuple(prediction(n, 0.9 - i / 10) for i, n in enumerate(names))
     task = Task.of("x")
-    decision = Policy.best().decide(Situation(task, SIGNALS, prospects))
+    decision = Policy.best().decide(RoutingContext(task, SIGNALS, predictions))
     return Call(task, decision, recheck, **{"retry": PROMPT, **fields})
 
 
@@ -132,7 +132,7 @@ def test_no_limit_means_no_limit():
 
 def test_without_an_eligible_model_nothing_is_asked():
     one = call("a")
-    nobody = Policy.private(min_quality=1.0).decide(one.decision.situation)
+    nobody = Policy.private(min_quality=1.0).decide(one.decision.context)
     with pytest.raises(NoEligibleModelError):
         next(dispatch(Call(one.task, nobody, lambda c: ())))
 

@@ -45,11 +45,11 @@ from modelrouter.dispatch.flow import (
     Wait,
     dispatch,
 )
-from modelrouter.guards import Guards, Passed, Refusal
+from modelrouter.guards import Guards, Permit, Refusal
 from modelrouter.response import Usage
-from modelrouter.scoring import Situation
+from modelrouter.scoring import RoutingContext
 from modelrouter.testing import EchoBackend, example_card
-from tests.policies.conftest import SIGNALS, prospect
+from tests.policies.conftest import SIGNALS, prediction
 
 NAMES = ("a", "b", "c", "d")
 TOTAL_S = 20.0
@@ -92,7 +92,7 @@ class World:
     def __init__(self, data: st.DataObject) -> None:
         self.data = data
         self.open: Counter[int] = Counter()  # agreements of guards that nobody settled
-        self.kept: list[Passed] = []
+        self.kept: list[Permit] = []
         self.running: list[Ask | Also] = []
         self.asked: list[str] = []
         self.clock = 0.0
@@ -103,17 +103,17 @@ class World:
     def reply(self, step):
         if isinstance(step, Admit):
             if self.draw(st.integers(0, 3), "agreed"):
-                passed = Passed(step.intent)
-                self.kept.append(passed)
-                self.open[id(passed)] += 1
-                return passed
+                permit = Permit(step.intent)
+                self.kept.append(permit)
+                self.open[id(permit)] += 1
+                return permit
             return self.draw(refusals(), "refusal")
         if isinstance(step, Wait):
             assert step.seconds >= 0
             self.clock += step.seconds
             return None
         if isinstance(step, Settle):
-            self.settle(step.passed)
+            self.settle(step.permit)
             return None
         if isinstance(step, (Ask, Also)):
             self.asked.append(step.request.card.name)
@@ -144,12 +144,12 @@ class World:
 
     def gone(self, step: Ask | Also) -> None:
         self.running.remove(step)
-        if step.passed is not None:
-            self.settle(step.passed)
+        if step.permit is not None:
+            self.settle(step.permit)
 
-    def settle(self, passed: Passed) -> None:
-        assert self.open[id(passed)] == 1, "settled twice"
-        self.open[id(passed)] -= 1
+    def settle(self, permit: Permit) -> None:
+        assert self.open[id(permit)] == 1, "settled twice"
+        self.open[id(permit)] -= 1
 
 
 @settings(max_examples=400, deadline=None)
@@ -161,11 +161,11 @@ def test_whatever_happens_the_call_ends_once_and_every_agreement_is_settled(data
     check = data.draw(st.sampled_from(["confidence", "form", "accept"]), "check")
     whole = data.draw(st.booleans(), "whole")
     hedged = data.draw(st.booleans(), "hedged")
-    prospects = tuple(prospect(n, 0.9 - i / 10) for i, n in enumerate(names))
+    predictions = tuple(prediction(n, 0.9 - i / 10) for i, n in enumerate(names))
     task = Task.of("x")
     call = Call(
         task,
-        Policy.best().decide(Situation(task, SIGNALS, prospects)),
+        Policy.best().decide(RoutingContext(task, SIGNALS, predictions)),
         lambda c: (Reason("location", "barred"),) if c.model in barred else (),
         retry=RetryPolicy(jitter_s=0),
         timeout=Timeout(total=TOTAL_S, attempt=5),
@@ -191,8 +191,8 @@ def test_whatever_happens_the_call_ends_once_and_every_agreement_is_settled(data
         assert steps < 500, "it does not end"
         send = world.reply(step)
     assert (result is None) != (error is None)
-    if result is not None and result.passed is not None:
-        world.settle(result.passed)  # a stream's, settled when it ends
+    if result is not None and result.permit is not None:
+        world.settle(result.permit)  # a stream's, settled when it ends
     assert not any(world.open.values()), "an agreement was forgotten"
     assert not world.running, "a model was forgotten"
     assert not barred & set(world.asked)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from modelrouter import ConfigurationError, InvalidExamplesError, ModelCard, Policy, Router, Task
 from modelrouter.catalog import Catalog, Price
 from modelrouter.fitting.examples import Example
-from modelrouter.fitting.predictions import UNKNOWN_DOUBT, Predictions, predict
+from modelrouter.fitting.predictions import UNKNOWN_DOUBT, PredictionTable, predict
 from modelrouter.fitting.thresholds import threshold
 from modelrouter.fitting.value import choose
 from modelrouter.scoring import HeuristicScorer
@@ -22,11 +22,11 @@ from modelrouter.testing import EchoBackend, example_card
 CHEAP, DEAR = 0.001, 0.01
 
 
-def two_models(prompts: int = 200, seed: int = 0) -> Predictions:
+def two_models(prompts: int = 200, seed: int = 0) -> PredictionTable:
     rng = np.random.default_rng(seed)
     weak = rng.uniform(0.1, 0.9, prompts)
     quality = np.stack([weak, np.minimum(1.0, weak + rng.uniform(0.0, 0.4, prompts))], axis=1)
-    return Predictions(("weak", "strong"), quality, np.tile([CHEAP, DEAR], (prompts, 1)))
+    return PredictionTable(("weak", "strong"), quality, np.tile([CHEAP, DEAR], (prompts, 1)))
 
 
 @settings(max_examples=30, deadline=None)
@@ -181,7 +181,7 @@ def test_prompts_may_be_any_iterable_but_one_text() -> None:
 
 def test_models_of_one_price_differ_by_quality_alone() -> None:
     quality = np.tile([0.3, 0.8], (30, 1))
-    same = Predictions(("a", "b"), quality, np.full((30, 2), 0.01))
+    same = PredictionTable(("a", "b"), quality, np.full((30, 2), 0.01))
     found = threshold(same, strong_share=0.0)
     assert found.shares == {"a": 0.0, "b": 1.0}
     assert found.strong_share.value == 0.0

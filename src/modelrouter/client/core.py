@@ -35,12 +35,12 @@ from modelrouter.client.options import (
 from modelrouter.config import UNSET, RateLimit, RetryPolicy, Timeout, Unset
 from modelrouter.dispatch.acceptance import Rejection, rejection
 from modelrouter.dispatch.affinity import Conversations, steady
-from modelrouter.dispatch.cache import Cache, CacheLike, Kept
+from modelrouter.dispatch.cache import Cache, CachedAnswer, CacheLike
 from modelrouter.dispatch.continuation import asked_to_continue
 from modelrouter.dispatch.drivers import adrive, drive
 from modelrouter.dispatch.flow import Call, Result
 from modelrouter.dispatch.hedging import drive_hedged, drive_hedged_stream
-from modelrouter.dispatch.stream_buffer import Begun, Hold, abegin, begin
+from modelrouter.dispatch.stream_buffer import BufferedStream, Buffering, abuffered, buffered
 from modelrouter.dispatch.streaming import (
     AsyncCompletionStream,
     CompletionStream,
@@ -49,20 +49,20 @@ from modelrouter.dispatch.streaming import (
     assembled,
     nothing,
 )
-from modelrouter.dispatch.tracing import Account
+from modelrouter.dispatch.tracing import CallTracer
 from modelrouter.exceptions import (
     BadRequestError,
     ConfigurationError,
     InvalidTaskError,
 )
-from modelrouter.guards import BreakerPolicy, Budget, Guard, Guards, Health, Standing, Store
+from modelrouter.guards import BreakerPolicy, Budget, BudgetStatus, Guard, Guards, Health, Store
 from modelrouter.ledger import Ledger, LedgerLike
 from modelrouter.policies import Policy, PolicyLike
 from modelrouter.policies.decision import Candidate, Decision, Reason
 from modelrouter.policies.modality import check_answered_in_words, told_of_pictures
 from modelrouter.policies.privacy_proof import Surroundings
 from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage, least_confidence
-from modelrouter.scoring import LearnedScorer, Lineup, Prospect, Scorer, assess
+from modelrouter.scoring import CandidateSet, LearnedScorer, Prediction, Scorer, assess
 from modelrouter.scoring.confidence import Curves
 from modelrouter.signals import Signals, Tokenizer, read
 from modelrouter.task import Kind, Task, TaskLike
@@ -103,7 +103,7 @@ class _Parts:
     ) -> None:
         found = discover(os.environ, models=models or (), catalog=catalog)
         self.catalog, self.unavailable = found.catalog, found.unavailable
-        self._lineup = Lineup(self.catalog, self.unavailable)
+        self._candidate_set = CandidateSet(self.catalog, self.unavailable)
         self.policy = self._checked(Policy.of(policy))
         self.scorer: Scorer = scorer or LearnedScorer()
         self.retry = retry or RetryPolicy()
@@ -202,12 +202,12 @@ class _Parts:
 
     def _decide(self, task: Task, model: str, policy: PolicyLike | None) -> Decision:
         chosen_policy = self.policy if policy is None else self._checked(Policy.of(policy))
-        lineup = self._lineup
+        candidate_set = self._candidate_set
         if model != AUTO:
-            lineup = Lineup((self._in_service(model),), self.unavailable)
+            candidate_set = CandidateSet((self._in_service(model),), self.unavailable)
         signals = self._signals(task, self._tokenizer())
-        situation = assess(task, signals, lineup, self.scorer, self._measured())
-        decision = self.guards.seen(chosen_policy.decide(situation))
+        context = assess(task, signals, candidate_set, self.scorer, self._measured())
+        decision = self.guards.seen(chosen_policy.decide(context))
         if task.has_images:
             decision = told_of_pictures(decision)
         decision.set_around(self._around)
@@ -244,7 +244,9 @@ class _Parts:
         backend = self._backends.get("llamacpp")
         if backend is None or not isinstance(backend, MeasuringBackend):
             return {}
-        found = ((card.name, backend.speed(card)) for card in self._lineup.cards if card.path)
+        found = (
+            (card.name, backend.speed(card)) for card in self._candidate_set.cards if card.path
+        )
         return {name: speed for name, speed in found if speed is not None}
 
     def _checked(self, policy: Policy) -> Policy:
@@ -356,27 +358,27 @@ class _Parts:
         patience = self._patience(call.policy, stream=True)
         return replace(call, window=call.policy.hold_back, patience=patience)
 
-    def _account(self, call: Call) -> Account:
-        return Account(self.hooks, call.decision, tags=call.tags, conversation=call.conversation)
+    def _tracer(self, call: Call) -> CallTracer:
+        return CallTracer(self.hooks, call.decision, tags=call.tags, conversation=call.conversation)
 
     def _recheck(
         self, candidate: Candidate, decision: Decision, policy: Policy
     ) -> tuple[Reason, ...]:
         """The hard constraints once more before a hop, with the model's own tokenizer if loaded."""
-        situation = decision.situation
-        task, signals, card = situation.task, situation.signals, candidate.card
+        context = decision.context
+        task, signals, card = context.task, context.signals, candidate.card
         backend = self._backends.get(card.backend)
         tokenizer = backend.tokenizer(card) if backend is not None else None
         if tokenizer is not None:
             signals = self._signals(task, tokenizer)
-        prospect = Prospect(
+        prediction = Prediction(
             card,
             candidate.p_quality,
             candidate.cost_usd,
             candidate.latency_s,
             self.unavailable.get(card.name),
         )
-        obstacles = policy.permits(prospect, task, signals)
+        obstacles = policy.permits(prediction, task, signals)
         if decision.confined_by is not None and card.location != "local":
             obstacles = (*obstacles, decision.confined_by)
         decision.looked_at(card, allowed=not obstacles)
@@ -409,24 +411,24 @@ class _Parts:
         return call, decision, request
 
     def _embedding_reply(
-        self, result: Result[EmbeddingResponse], decision: Decision, account: Account
+        self, result: Result[EmbeddingResponse], decision: Decision, tracer: CallTracer
     ) -> EmbeddingResponse:
-        trace = account.ended(result.attempts, "answered")
+        trace = tracer.ended(result.attempts, "answered")
         return result.value.model_copy(update={"cost_usd": trace.cost_usd, "decision": decision})
 
     def _embed(self, texts: Any, model: str, options: EmbeddingOptions) -> EmbeddingResponse:
         call, decision, request = self._embedding_call(texts, model, options)
-        with self._account(call) as account:
+        with self._tracer(call) as tracer:
             result = drive(call, lambda asked: self._embedder(asked.card).embed(request(asked)))
-            return self._embedding_reply(result, decision, account)
+            return self._embedding_reply(result, decision, tracer)
 
     async def _aembed(self, texts: Any, model: str, options: EmbeddingOptions) -> EmbeddingResponse:
         call, decision, request = self._embedding_call(texts, model, options)
-        with self._account(call) as account:
+        with self._tracer(call) as tracer:
             result = await adrive(
                 call, lambda asked: self._embedder(asked.card).aembed(request(asked))
             )
-            return self._embedding_reply(result, decision, account)
+            return self._embedding_reply(result, decision, tracer)
 
     def _embedder(self, card: ModelCard) -> EmbeddingBackend:
         backend = self.backend(card.backend)
@@ -438,7 +440,7 @@ class _Parts:
             )
         return backend
 
-    def _kept(self, call: Call) -> Kept | None:
+    def _kept(self, call: Call) -> CachedAnswer | None:
         if self.cache is None or call.cache_key is None:
             return None
         return self.cache.get(call.cache_key)
@@ -448,12 +450,12 @@ class _Parts:
             return None
         return partial(self.cache.put, call.cache_key)
 
-    def _repeat(self, call: Call, kept: Kept, account: Account) -> Completion:
-        trace = account.ended((), "answered", answer=kept.completion.choices, cached=True)
+    def _repeat(self, call: Call, kept: CachedAnswer, tracer: CallTracer) -> Completion:
+        trace = tracer.ended((), "answered", answer=kept.completion.choices, cached=True)
         return kept.completion.model_copy(update={"decision": call.decision, "trace": trace})
 
-    def _replayed(self, call: Call, kept: Kept, account: Account) -> Opening:
-        account.first_token()
+    def _replayed(self, call: Call, kept: CachedAnswer, tracer: CallTracer) -> Opening:
+        tracer.first_token()
         known = (c for c in self.catalog if c.name == kept.completion.model)
         return Opening(
             held=kept.chunks,
@@ -462,14 +464,14 @@ class _Parts:
             attempts=(),
             started=time.perf_counter(),
             price=lambda card, usage: 0.0,
-            account=account,
+            tracer=tracer,
         )
 
-    def _reply(self, call: Call, result: Result[Completion], account: Account) -> Completion:
+    def _reply(self, call: Call, result: Result[Completion], tracer: CallTracer) -> Completion:
         reply = result.value
         *before, last = result.attempts
         sure = replace(last, confidence=least_confidence(reply.choices))
-        trace = account.ended((*before, sure), "answered", answer=reply.choices)
+        trace = tracer.ended((*before, sure), "answered", answer=reply.choices)
         self._remember(call, result.card)
         if (keep := self._keeper(call)) is not None and result.attempts[-1].outcome == "answered":
             keep(reply, ())
@@ -485,16 +487,16 @@ class _Parts:
     def _opening(
         self,
         call: Call,
-        result: Result[Begun[Any]],
-        account: Account,
+        result: Result[BufferedStream[Any]],
+        tracer: CallTracer,
         go_on: Callable[[str], Any] | None,
     ) -> Opening:
-        account.first_token()
+        tracer.first_token()
         self._remember(call, result.card)
-        passed, guards = result.passed, self.guards
+        permit, guards = result.permit, self.guards
         settle = None
-        if passed is not None:
-            settle = partial(guards.settle, passed)
+        if permit is not None:
+            settle = partial(guards.settle, permit)
         return Opening(
             held=result.value.held,
             decision=result.decision,
@@ -502,57 +504,57 @@ class _Parts:
             attempts=result.attempts,
             started=time.perf_counter() - result.attempts[-1].duration_s,
             price=settled_cost_usd,
-            account=account,
+            tracer=tracer,
             keep=self._keeper(call),
             settle=settle,
             go_on=go_on,
         )
 
     def _complete(self, call: Call) -> Completion:
-        with self._account(call) as account:
+        with self._tracer(call) as tracer:
             if (kept := self._kept(call)) is not None:
-                return self._repeat(call, kept, account)
+                return self._repeat(call, kept, tracer)
             if call.policy.hedge:
-                return self._reply(call, drive_hedged(call, self._aperform), account)
-            return self._reply(call, drive(call, self._perform), account)
+                return self._reply(call, drive_hedged(call, self._aperform), tracer)
+            return self._reply(call, drive(call, self._perform), tracer)
 
     def _stream(self, call: Call) -> CompletionStream:
         call = self._streamed(call)
-        with self._account(call) as account:
+        with self._tracer(call) as tracer:
             if (kept := self._kept(call)) is not None:
-                return CompletionStream(self._replayed(call, kept, account), nothing())
+                return CompletionStream(self._replayed(call, kept, tracer), nothing())
             if call.policy.hedge:
                 result = drive_hedged_stream(call, partial(self._abegin, call))
             else:
                 result = drive(call, partial(self._begin, call))
 
         def go_on(text: str) -> tuple[Opening, Generator[Chunk, None, None]]:
-            following = self._following(call, result.card, text, account.elapsed_s)
+            following = self._following(call, result.card, text, tracer.elapsed_s)
             found = drive(following, partial(self._begin, following))
-            return self._opening(following, found, account, None), found.value.source
+            return self._opening(following, found, tracer, None), found.value.source
 
-        opening = self._opening(call, result, account, go_on if _goes_on(call) else None)
+        opening = self._opening(call, result, tracer, go_on if _goes_on(call) else None)
         return CompletionStream(opening, result.value.source)
 
     async def _acomplete(self, call: Call) -> Completion:
-        with self._account(call) as account:
+        with self._tracer(call) as tracer:
             if (kept := self._kept(call)) is not None:
-                return self._repeat(call, kept, account)
-            return self._reply(call, await adrive(call, self._aperform), account)
+                return self._repeat(call, kept, tracer)
+            return self._reply(call, await adrive(call, self._aperform), tracer)
 
     async def _astream(self, call: Call) -> AsyncCompletionStream:
         call = self._streamed(call)
-        with self._account(call) as account:
+        with self._tracer(call) as tracer:
             if (kept := self._kept(call)) is not None:
-                return AsyncCompletionStream(self._replayed(call, kept, account), anothing())
+                return AsyncCompletionStream(self._replayed(call, kept, tracer), anothing())
             result = await adrive(call, partial(self._abegin, call))
 
         async def go_on(text: str) -> tuple[Opening, AsyncGenerator[Chunk, None]]:
-            following = self._following(call, result.card, text, account.elapsed_s)
+            following = self._following(call, result.card, text, tracer.elapsed_s)
             found = await adrive(following, partial(self._abegin, following))
-            return self._opening(following, found, account, None), found.value.source
+            return self._opening(following, found, tracer, None), found.value.source
 
-        opening = self._opening(call, result, account, go_on if _goes_on(call) else None)
+        opening = self._opening(call, result, tracer, go_on if _goes_on(call) else None)
         return AsyncCompletionStream(opening, result.value.source)
 
     def _following(self, call: Call, broken: ModelCard, text: str, elapsed_s: float) -> Call:
@@ -568,7 +570,7 @@ class _Parts:
         decision = Decision.of(
             tuple(c for c in again.candidates if c.feasible and c.model in allowed),
             policy=again.policy,
-            situation=again.situation,
+            context=again.context,
             confined_by=call.decision.confined_by or again.confined_by,
         ).set_around(self._around)
         total = call.timeout.total
@@ -590,13 +592,15 @@ class _Parts:
     async def _aperform(self, request: Request) -> Completion:
         return await self.backend(request.card.backend).acomplete(request)
 
-    def _begin(self, call: Call, request: Request) -> Begun[Generator[Chunk, None, None]]:
+    def _begin(self, call: Call, request: Request) -> BufferedStream[Generator[Chunk, None, None]]:
         source = self.backend(request.card.backend).stream(request)
-        return begin(source, _hold(call, request), request.card.name)
+        return buffered(source, _hold(call, request), request.card.name)
 
-    async def _abegin(self, call: Call, request: Request) -> Begun[AsyncGenerator[Chunk, None]]:
+    async def _abegin(
+        self, call: Call, request: Request
+    ) -> BufferedStream[AsyncGenerator[Chunk, None]]:
         source = self.backend(request.card.backend).astream(request)
-        return await abegin(source, _hold(call, request), request.card.name)
+        return await abuffered(source, _hold(call, request), request.card.name)
 
     def feedback(self, reply: Any, score: float, *, note: str = "") -> None:
         """Keep how well a task was done: 0 (wrong) to 1 (right); ``fit`` learns from it.
@@ -634,7 +638,7 @@ class _Parts:
         """
         return self.guards.health(self.available)
 
-    def budgets(self, tags: Mapping[str, str] | None = None) -> tuple[Standing, ...]:
+    def budgets(self, tags: Mapping[str, str] | None = None) -> tuple[BudgetStatus, ...]:
         """How the budgets stand: spent, reserved by calls under way, left.
 
         Args:
@@ -644,7 +648,7 @@ class _Parts:
         Raises:
             StorageError: the accounts cannot be read.
         """
-        return self.guards.standings(tags)
+        return self.guards.statuses(tags)
 
     def _close_files(self) -> None:
         self.guards.close()
@@ -660,7 +664,7 @@ def _unpriced(card: ModelCard) -> bool:
 
 def _whole(value: Any, card: ModelCard) -> Completion | None:
     """The whole reply that an answer or a stream's beginning is; ``None`` if more may come."""
-    if isinstance(value, Begun):
+    if isinstance(value, BufferedStream):
         return assembled(value.held, card.name) if value.ended else None
     return value if isinstance(value, Completion) else None
 
@@ -674,12 +678,12 @@ def _goes_on(call: Call) -> bool:
     return call.policy.on_interruption == "continue" and call.task.response_format is None
 
 
-def _hold(call: Call, request: Request) -> Hold:
+def _hold(call: Call, request: Request) -> Buffering:
     """What of a stream is held back: as much as may still make another model be asked."""
     window = request.settings.confidence_window
     others = len(call.decision.feasible) > 1
     form = (call.task.response_format or {}).get("type")
-    return Hold(
+    return Buffering(
         pieces=window + 1 if isinstance(window, int) else 1,
         calls=others and bool(call.task.tools),
         whole=call.policy.accept is not None or (others and form in ("json_object", "json_schema")),

@@ -87,17 +87,17 @@ class Classification:
 def draw(parts: _Parts, prompt: Any, model: str, options: ImageOptions) -> ImagesResponse:
     """Draw; see :meth:`Router.generate_image`."""
     call, request = _drawing(parts, prompt, model, options)
-    with parts._account(call) as account:
+    with parts._tracer(call) as tracer:
         result = drive(call, lambda asked: _drawer(parts, asked.card).draw(request(asked)))
-        return _drawn(result, account.ended(result.attempts, "answered"))
+        return _drawn(result, tracer.ended(result.attempts, "answered"))
 
 
 async def adraw(parts: _Parts, prompt: Any, model: str, options: ImageOptions) -> ImagesResponse:
     """The awaited twin of :func:`draw`."""
     call, request = _drawing(parts, prompt, model, options)
-    with parts._account(call) as account:
+    with parts._tracer(call) as tracer:
         result = await adrive(call, lambda asked: _drawer(parts, asked.card).adraw(request(asked)))
-        return _drawn(result, account.ended(result.attempts, "answered"))
+        return _drawn(result, tracer.ended(result.attempts, "answered"))
 
 
 def _drawing(
@@ -143,9 +143,9 @@ def _drawer(parts: _Parts, card: ModelCard) -> ImageBackend:
 def embed_mixed(parts: _Parts, items: Any, model: str, options: MixedOptions) -> EmbeddingResponse:
     """Vectors in one space; see :meth:`Router.embed`."""
     call, decision, request = _mixed(parts, items, model, options)
-    with parts._account(call) as account:
+    with parts._tracer(call) as tracer:
         result = drive(call, lambda asked: _mixer(parts, asked.card).embed_mixed(request(asked)))
-        return parts._embedding_reply(result, decision, account)
+        return parts._embedding_reply(result, decision, tracer)
 
 
 async def aembed_mixed(
@@ -153,11 +153,11 @@ async def aembed_mixed(
 ) -> EmbeddingResponse:
     """The awaited twin of :func:`embed_mixed`."""
     call, decision, request = _mixed(parts, items, model, options)
-    with parts._account(call) as account:
+    with parts._tracer(call) as tracer:
         result = await adrive(
             call, lambda asked: _mixer(parts, asked.card).aembed_mixed(request(asked))
         )
-        return parts._embedding_reply(result, decision, account)
+        return parts._embedding_reply(result, decision, tracer)
 
 
 def _mixed(

@@ -31,7 +31,7 @@ from modelrouter.task import Task
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Cache", "CacheLike", "Kept", "why_not"]
+__all__ = ["Cache", "CacheLike", "CachedAnswer", "why_not"]
 
 logger = logging.getLogger("modelrouter")
 
@@ -58,7 +58,7 @@ _QUIET_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedAnswer:
     """An answer from the cache: as a whole, and as the chunks it came in."""
 
     completion: Completion
@@ -141,7 +141,7 @@ class Cache:
             return None
         return _key(task, settings, policy, decision)
 
-    def get(self, key: str) -> Kept | None:
+    def get(self, key: str) -> CachedAnswer | None:
         """The answer kept under a key, if it is not too old. Damage counts as none."""
         body = self._body(key)
         found = None if body is None else _read(body)
@@ -344,7 +344,7 @@ def _model(card: ModelCard) -> list[Any]:
     return [card.name, card.backend, card.api_base or "", str(card.path or ""), *(file or ())]
 
 
-def _read(body: bytes) -> Kept | None:
+def _read(body: bytes) -> CachedAnswer | None:
     try:
         found = unpack(body)
         completion = Completion.model_validate(
@@ -355,7 +355,7 @@ def _read(body: bytes) -> Kept | None:
         )
     except (zlib.error, ValueError, KeyError, TypeError, ValidationError):
         return None
-    return Kept(completion, chunks or tuple(_as_chunks(completion)))
+    return CachedAnswer(completion, chunks or tuple(_as_chunks(completion)))
 
 
 def _as_chunks(completion: Completion) -> Iterable[Chunk]:

@@ -161,7 +161,7 @@ def _guarded(call: Call, step: Step) -> Any:
     if isinstance(step, Admit):
         return call.guards.admit(step.intent)
     assert isinstance(step, Settle)
-    call.guards.settle(step.passed, step.settlement)
+    call.guards.settle(step.permit, step.settlement)
     return None
 
 
@@ -175,8 +175,8 @@ def _failed(
 
 
 def _settle_gone(call: Call, step: Ask | Also, duration_s: float) -> None:
-    if step.passed is not None and call.guards is not None:
-        call.guards.settle(step.passed, Settlement(cancelled=True, duration_s=duration_s))
+    if step.permit is not None and call.guards is not None:
+        call.guards.settle(step.permit, Settlement(cancelled=True, duration_s=duration_s))
 
 
 def _result(stop: StopIteration) -> Result[Any]:

@@ -1,8 +1,8 @@
 """The flow of one call, without I/O: a generator that says what to do next and is told what came.
 
     flow = dispatch(call)
-    step = next(flow)            # Admit(intent), Ask(request, passed), Settle(...) or Wait(seconds)
-    step = flow.send(outcome)    # Passed / Refusal for Admit; Answered / Failed / Broken for Ask
+    step = next(flow)            # Admit(intent), Ask(request, permit), Settle(...) or Wait(seconds)
+    step = flow.send(outcome)    # Permit / Refusal for Admit; Answered / Failed / Broken for Ask
     ...                          # StopIteration carries the Result; a failed call raises
 
 Guards, retry, fallback, escalation, the call's deadline and the checks before every hop are decided
@@ -34,7 +34,7 @@ from modelrouter.exceptions import (
     StreamInterruptedError,
 )
 from modelrouter.guards.base import Intent, OneCall, Refusal, Settlement
-from modelrouter.guards.chain import Guards, Passed, refused
+from modelrouter.guards.chain import Guards, Permit, refused
 from modelrouter.guards.worst_case import intent_of
 from modelrouter.policies.base import Policy
 from modelrouter.policies.decision import Candidate, Decision, Reason
@@ -126,7 +126,7 @@ class Ask:
     """Ask this model; say so (:class:`Slow`) if it has not answered after ``patience_s``."""
 
     request: Request
-    passed: Passed | None = None
+    permit: Permit | None = None
     patience_s: float | None = None
 
 
@@ -135,7 +135,7 @@ class Also:
     """Ask this model too, beside the one that is slow, and wait for the first of them."""
 
     request: Request
-    passed: Passed | None = None
+    permit: Permit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Leave:
 class Settle:
     """Tell the guards what came of an attempt."""
 
-    passed: Passed
+    permit: Permit
     settlement: Settlement
 
 
@@ -212,14 +212,14 @@ class Result(Generic[T]):
     """What the call came to: the answer, whose it is, and the attempts before it.
 
     Attributes:
-        passed: what the guards gave for it, where they have not heard its end yet (a stream).
+        permit: what the guards gave for it, where they have not heard its end yet (a stream).
     """
 
     value: T
     card: ModelCard
     attempts: tuple[Attempt, ...]
     decision: Decision
-    passed: Passed | None = None
+    permit: Permit | None = None
 
 
 Step: TypeAlias = Admit | Ask | Also | Join | Leave | Settle | Wait
@@ -343,7 +343,7 @@ def _raced(
     return log.left(loser[0], gone.duration_s, result)
 
 
-_Asked: TypeAlias = "tuple[Candidate, Passed | None]"
+_Asked: TypeAlias = "tuple[Candidate, Permit | None]"
 
 
 def _admitted(call: Call, candidate: Candidate, log: _Log) -> Generator[Step, Any, _Asked | None]:
@@ -362,15 +362,15 @@ def _heard(
     call: Call, asked: _Asked, outcome: Any, log: _Log
 ) -> Generator[Step, Any, Result[Any] | None]:
     """The call's result, if this is an answer that will do."""
-    candidate, passed = asked
+    candidate, permit = asked
     if isinstance(outcome, Broken):
         raise log.broken(candidate, outcome)
     if isinstance(outcome, Answered):
-        result = yield from _judged(call, candidate, outcome, passed, log)
+        result = yield from _judged(call, candidate, outcome, permit, log)
         return result
     log.failed(candidate, outcome)
-    if passed is not None:
-        yield Settle(passed, Settlement(error=outcome.error, duration_s=outcome.duration_s))
+    if permit is not None:
+        yield Settle(permit, Settlement(error=outcome.error, duration_s=outcome.duration_s))
     return None
 
 
@@ -403,18 +403,18 @@ def _ask(
 
 
 def _judged(
-    call: Call, candidate: Candidate, outcome: Answered[Any], passed: Passed | None, log: _Log
+    call: Call, candidate: Candidate, outcome: Answered[Any], permit: Permit | None, log: _Log
 ) -> Generator[Step, Any, Result[Any] | None]:
     """The answer as the call's result, unless it will not do."""
     usage, cost_usd = call.spent(candidate.card, outcome.value)
     why = call.judge(candidate, outcome.value)
-    if passed is not None and (usage is not None or why is not None):  # else it goes on: a stream
+    if permit is not None and (usage is not None or why is not None):  # else it goes on: a stream
         yield Settle(
-            passed, Settlement(usage=usage, cost_usd=cost_usd, duration_s=outcome.duration_s)
+            permit, Settlement(usage=usage, cost_usd=cost_usd, duration_s=outcome.duration_s)
         )
-        passed = None
+        permit = None
     log.answered(candidate, outcome.duration_s, usage, cost_usd, why)
-    result = Result(outcome.value, candidate.card, tuple(log.attempts), call.decision, passed)
+    result = Result(outcome.value, candidate.card, tuple(log.attempts), call.decision, permit)
     if why is None:
         return result
     log.kept.append((why, result))

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from modelrouter.backends.base import Request
 from modelrouter.dispatch.drivers import adrive
 from modelrouter.dispatch.flow import Call, Result
-from modelrouter.dispatch.stream_buffer import Begun
+from modelrouter.dispatch.stream_buffer import BufferedStream
 from modelrouter.response import Chunk
 
 __all__ = ["drive_hedged", "drive_hedged_stream"]
@@ -33,8 +33,8 @@ def drive_hedged(call: Call, perform: Callable[[Request], Awaitable[T]]) -> Resu
 
 
 def drive_hedged_stream(
-    call: Call, begin: Callable[[Request], Awaitable[Begun[AsyncGenerator[Chunk, None]]]]
-) -> Result[Begun[Generator[Chunk, None, None]]]:
+    call: Call, begin: Callable[[Request], Awaitable[BufferedStream[AsyncGenerator[Chunk, None]]]]
+) -> Result[BufferedStream[Generator[Chunk, None, None]]]:
     """As :func:`drive_hedged`, for a stream; the loop lives until the stream is closed."""
     loop = _Loop()
     try:
@@ -42,10 +42,10 @@ def drive_hedged_stream(
     except BaseException:
         loop.close()
         raise
-    begun: Begun[AsyncGenerator[Chunk, None]] = found.value
-    source = _bridged(begun.source, loop)
+    buffered: BufferedStream[AsyncGenerator[Chunk, None]] = found.value
+    source = _bridged(buffered.source, loop)
     next(source)  # from now on closing it closes the loop
-    return replace(found, value=Begun(begun.held, source, begun.ended))
+    return replace(found, value=BufferedStream(buffered.held, source, buffered.ended))
 
 
 def _bridged(source: AsyncGenerator[Chunk, None], loop: _Loop) -> Generator[Any, None, None]:

@@ -9,13 +9,13 @@ from typing import Any, Generic, TypeVar
 from modelrouter.exceptions import MalformedResponseError
 from modelrouter.response import Chunk
 
-__all__ = ["Begun", "Hold", "abegin", "begin", "is_visible"]
+__all__ = ["BufferedStream", "Buffering", "abuffered", "buffered", "is_visible"]
 
 S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class Buffering:
     """What has to be there before the first chunk is shown.
 
     Attributes:
@@ -36,8 +36,8 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun(Generic[S]):
-    """A stream that has begun.
+class BufferedStream(Generic[S]):
+    """A stream that has begun, and what of it was read before any was shown.
 
     Attributes:
         held: the chunks read so far.
@@ -50,9 +50,9 @@ class Begun(Generic[S]):
     ended: bool
 
 
-def begin(
-    source: Generator[Chunk, None, None], hold: Hold, model: str
-) -> Begun[Generator[Chunk, None, None]]:
+def buffered(
+    source: Generator[Chunk, None, None], hold: Buffering, model: str
+) -> BufferedStream[Generator[Chunk, None, None]]:
     """Read as much as is held back.
 
     Raises:
@@ -65,17 +65,17 @@ def begin(
             held.append(chunk)
             visible += is_visible(chunk)
             if visible and hold.is_enough(visible, chunk):
-                return Begun(held, source, _is_last(chunk))
+                return BufferedStream(held, source, _is_last(chunk))
     except BaseException:
         source.close()
         raise
-    return Begun(_answered(held, visible, model), source, True)
+    return BufferedStream(_answered(held, visible, model), source, True)
 
 
-async def abegin(
-    source: AsyncGenerator[Chunk, None], hold: Hold, model: str
-) -> Begun[AsyncGenerator[Chunk, None]]:
-    """The awaited twin of :func:`begin`."""
+async def abuffered(
+    source: AsyncGenerator[Chunk, None], hold: Buffering, model: str
+) -> BufferedStream[AsyncGenerator[Chunk, None]]:
+    """The awaited twin of :func:`buffered`."""
     held: list[Chunk] = []
     visible = 0
     try:
@@ -83,11 +83,11 @@ async def abegin(
             held.append(chunk)
             visible += is_visible(chunk)
             if visible and hold.is_enough(visible, chunk):
-                return Begun(held, source, _is_last(chunk))
+                return BufferedStream(held, source, _is_last(chunk))
     except BaseException:
         await source.aclose()
         raise
-    return Begun(_answered(held, visible, model), source, True)
+    return BufferedStream(_answered(held, visible, model), source, True)
 
 
 def is_visible(chunk: Chunk) -> bool:

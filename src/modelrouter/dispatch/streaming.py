@@ -10,7 +10,7 @@ from typing import Any
 
 from modelrouter.catalog.card import ModelCard
 from modelrouter.dispatch.continuation import Splice
-from modelrouter.dispatch.tracing import Account
+from modelrouter.dispatch.tracing import CallTracer
 from modelrouter.exceptions import BackendError, ModelRouterError, StreamInterruptedError
 from modelrouter.guards.base import Settlement
 from modelrouter.policies.decision import Decision
@@ -52,7 +52,7 @@ class Opening:
     attempts: tuple[Attempt, ...]
     started: float
     price: Callable[[ModelCard, Usage], float | None]
-    account: Account
+    tracer: CallTracer
     keep: Callable[[Completion, Sequence[Chunk]], object] | None = None
     settle: Callable[[Settlement], None] | None = None
     go_on: Callable[[str], Any] | None = None
@@ -67,7 +67,7 @@ class _Record:
         self._held = list(reversed(opening.held))
         self._splice: Splice | None = None
         self._ended = False
-        self.trace = replace(opening.account.trace, attempts=opening.attempts)
+        self.trace = replace(opening.tracer.trace, attempts=opening.attempts)
 
     @property
     def decision(self) -> Decision:
@@ -173,10 +173,10 @@ class _Record:
         self._ended = True
         answer = assemble_choices(self._chunks)
         if not self._opening.attempts:
-            self.trace = self._opening.account.ended((), outcome, answer=answer, cached=True)
+            self.trace = self._opening.tracer.ended((), outcome, answer=answer, cached=True)
             return
         attempts = self._closed(outcome, error, cost_usd, usage, cause)
-        self.trace = self._opening.account.ended(attempts, outcome, error=error, answer=answer)
+        self.trace = self._opening.tracer.ended(attempts, outcome, error=error, answer=answer)
 
     def _closed(
         self,

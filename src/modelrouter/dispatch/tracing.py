@@ -1,4 +1,4 @@
-"""Account: one call as its hooks hear of it: begun once, ended once, whatever happens."""
+"""Call tracing: one call as its hooks hear of it, begun once and ended once, whatever happens."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from types import TracebackType
 from modelrouter.exceptions import ModelRouterError, StreamInterruptedError
 from modelrouter.policies.decision import Decision
 from modelrouter.response import Choice, random_hex
-from modelrouter.trace import Attempt, BegunHook, Outcome, Trace, TraceHook
+from modelrouter.trace import Attempt, Outcome, StartHook, Trace, TraceHook
 
-__all__ = ["Account"]
+__all__ = ["CallTracer"]
 
 logger = logging.getLogger("modelrouter")
 
 
-class Account:
+class CallTracer:
     """Keeps the time of one call and tells the hooks of it.
 
     A context manager around the asking: an exception that leaves it ends the call. A call that goes
@@ -46,9 +46,9 @@ class Account:
             conversation=conversation,
         )
 
-    def __enter__(self) -> Account:
+    def __enter__(self) -> CallTracer:
         for hook in self._hooks:
-            if isinstance(hook, BegunHook):
+            if isinstance(hook, StartHook):
                 try:
                     hook.begun(self.trace)
                 except Exception:  # a broken hook must not lose a call

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["UNKNOWN_DOUBT", "Predictions", "predict", "tables"]
+__all__ = ["UNKNOWN_DOUBT", "PredictionTable", "predict", "tables"]
 
 UNKNOWN_DOUBT: Final = 0.1
 """How far predictions are taken to be off where the scorer was not tried on the model's answers."""
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class PredictionTable:
     """What a scorer expects of each prompt and model.
 
     Attributes:
@@ -48,7 +48,7 @@ class Predictions:
 
 def predict(
     scorer: Scorer, prompts: Iterable[TaskLike] | Iterable[Example], cards: Iterable[ModelCard]
-) -> Predictions:
+) -> PredictionTable:
     """What the scorer expects of every prompt and model.
 
     Labelled examples may stand in place of prompts; they need a score of every card's model.
@@ -71,7 +71,7 @@ def predict(
     tasks, scores = _tasks(list(prompts), [card.name for card in known])
     quality, costs = tables(scorer, tasks, known)
     names = tuple(card.name for card in known)
-    return Predictions(names, quality, costs, scores, _doubts(scorer, names))
+    return PredictionTable(names, quality, costs, scores, _doubts(scorer, names))
 
 
 def tables(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import ConfigurationError
 from modelrouter.fitting.examples import Example
-from modelrouter.fitting.predictions import Predictions, predict
+from modelrouter.fitting.predictions import PredictionTable, predict
 from modelrouter.fitting.value import choose, moves
 from modelrouter.scoring.base import Scorer
 from modelrouter.task import TaskLike
@@ -87,7 +87,7 @@ class Threshold:
 
 
 def threshold(
-    scorer: Scorer | Predictions,
+    scorer: Scorer | PredictionTable,
     prompts: Iterable[TaskLike] | Iterable[Example] = (),
     cards: Iterable[ModelCard] = (),
     *,
@@ -120,7 +120,7 @@ def threshold(
     """
     wishes = {"max_cost": max_cost, "min_quality": min_quality, "strong_share": strong_share}
     name, wish = _one(wishes)
-    given = scorer if isinstance(scorer, Predictions) else predict(scorer, prompts, cards)
+    given = scorer if isinstance(scorer, PredictionTable) else predict(scorer, prompts, cards)
     if len(given.quality) < FEWEST_PROMPTS:
         raise ConfigurationError(
             f"{len(given.quality)} prompts are too few to choose a threshold by.",
@@ -143,7 +143,7 @@ def _one(wishes: dict[str, float | None]) -> tuple[str, float]:
     return name, float(value)
 
 
-def _find(given: Predictions, name: str, wish: float) -> float:
+def _find(given: PredictionTable, name: str, wish: float) -> float:
     """The worth of a good answer at which the wish is just fulfilled."""
     import numpy as np
 
@@ -199,7 +199,7 @@ def _between(levels: Floats) -> Floats:
     return np.concatenate(([low], (known[1:] + known[:-1]) / 2, [known[-1] * 2 or 1.0]))
 
 
-def _expectations(given: Predictions, value: float, resamples: int, seed: int) -> Threshold:
+def _expectations(given: PredictionTable, value: float, resamples: int, seed: int) -> Threshold:
     import numpy as np
 
     chosen = choose(given.quality, given.costs, value)

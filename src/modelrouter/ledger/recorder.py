@@ -170,7 +170,7 @@ class Recorder:
         decision = trace.decision
         if decision is None:
             return (None, None, None, None, trace.id)
-        task, text, answer = decision.situation.task, None, None
+        task, text, answer = decision.context.task, None, None
         personal = decision.signals.contains_pii and not self._keep_pii
         if self._text == "keep" and not personal:
             text = _bounded(pack(dumped_task(task)))

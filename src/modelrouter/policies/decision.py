@@ -12,7 +12,7 @@ from modelrouter.exceptions import (
     UnsupportedModalityError,
 )
 from modelrouter.policies.privacy_proof import Hop, Proof, Surroundings, checks
-from modelrouter.scoring.base import Situation
+from modelrouter.scoring.base import RoutingContext
 from modelrouter.signals.base import Signals
 
 __all__ = ["Candidate", "Decision", "Reason", "ReasonCode"]
@@ -118,8 +118,8 @@ class Candidate(NamedTuple):
 class Decider(Protocol):
     """What :meth:`Decision.what_if` needs of a policy."""
 
-    def decide(self, situation: Situation) -> Decision:
-        """Order the candidates of a situation."""
+    def decide(self, context: RoutingContext) -> Decision:
+        """Order the candidates for a task."""
         ...
 
 
@@ -132,7 +132,7 @@ class Decision:
 
     Attributes:
         policy: its name.
-        situation: what was decided on.
+        context: what was decided on.
         confined_by: what keeps the task on this machine, where something does.
     """
 
@@ -143,12 +143,12 @@ class Decision:
         "_hops",
         "_rank",
         "confined_by",
+        "context",
         "policy",
-        "situation",
     )
 
     policy: str
-    situation: Situation
+    context: RoutingContext
     confined_by: Reason | None
     _around: Surroundings | None
     _hops: list[Hop]
@@ -160,7 +160,7 @@ class Decision:
         self,
         *,
         policy: str,
-        situation: Situation,
+        context: RoutingContext,
         best: Candidate | None,
         rank: Callable[[], tuple[Candidate, ...]],
         confined_by: Reason | None = None,
@@ -168,7 +168,7 @@ class Decision:
         """``rank`` must always give the same candidates, ``best`` first where there is one."""
         put = object.__setattr__
         put(self, "policy", policy)
-        put(self, "situation", situation)
+        put(self, "context", context)
         put(self, "_best", best)
         put(self, "_rank", rank)
         put(self, "confined_by", confined_by)
@@ -182,14 +182,14 @@ class Decision:
         candidates: tuple[Candidate, ...],
         *,
         policy: str,
-        situation: Situation,
+        context: RoutingContext,
         confined_by: Reason | None = None,
     ) -> Decision:
         """A decision of which every candidate is known, best first."""
         best = candidates[0] if candidates and candidates[0].feasible else None
         return cls(
             policy=policy,
-            situation=situation,
+            context=context,
             best=best,
             rank=lambda: candidates,
             confined_by=confined_by,
@@ -200,7 +200,7 @@ class Decision:
         made = Decision.of(
             candidates,
             policy=self.policy,
-            situation=self.situation,
+            context=self.context,
             confined_by=self.confined_by,
         )
         object.__setattr__(made, "_around", self._around)
@@ -235,7 +235,7 @@ class Decision:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A policy may hold functions, which no pickle can: what travels is what it found.
-        return _decided, (self.candidates, self.policy, self.situation, self.confined_by)
+        return _decided, (self.candidates, self.policy, self.context, self.confined_by)
 
     @property
     def feasible(self) -> tuple[Candidate, ...]:
@@ -245,7 +245,7 @@ class Decision:
     @property
     def signals(self) -> Signals:
         """What was read from the task."""
-        return self.situation.signals
+        return self.context.signals
 
     @property
     def best(self) -> Candidate | None:
@@ -318,7 +318,7 @@ class Decision:
 
     def what_if(self, policy: Decider) -> Decision:
         """The same task, cards and predictions under another policy."""
-        return policy.decide(self.situation)
+        return policy.decide(self.context)
 
     def proof(self) -> Proof:
         """What keeps the task on this machine, guard by guard; of a reply's decision, what did.
@@ -449,10 +449,10 @@ def _standing_at(place: int, candidate: Candidate) -> Candidate:
 def _decided(
     candidates: tuple[Candidate, ...],
     policy: str,
-    situation: Situation,
+    context: RoutingContext,
     confined_by: Reason | None = None,
 ) -> Decision:
-    return Decision.of(candidates, policy=policy, situation=situation, confined_by=confined_by)
+    return Decision.of(candidates, policy=policy, context=context, confined_by=confined_by)
 
 
 def _ruled_out_by(candidate: Candidate, code: ReasonCode) -> bool:

@@ -27,7 +27,7 @@ from modelrouter.backends.hosted.library import litellm, loaded, warm
 from modelrouter.backends.hosted.loops import entered
 from modelrouter.backends.hosted.reply import StreamReader, completion
 from modelrouter.backends.hosted.request import parameters
-from modelrouter.backends.hosted.waiting import TIMEOUTS, Bounded, Deadline
+from modelrouter.backends.hosted.waiting import TIMEOUTS, BoundedIterator, Deadline
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import BackendError
 from modelrouter.response import Chunk, Completion
@@ -59,7 +59,7 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         error: BackendError
         try:
             call = _once(lambda: module.completion(**parameters(request)))
-            with Bounded(call, Deadline(request.timeout_s)) as answers:
+            with BoundedIterator(call, Deadline(request.timeout_s)) as answers:
                 return completion(next(answers), request)
         except TIMEOUTS:
             error = timed_out(request.card, request.timeout_s)
@@ -90,7 +90,7 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         reader = StreamReader(request)
         error: BackendError | None = None
         try:
-            with Bounded(_events(module, reader), reader.deadline) as events:
+            with BoundedIterator(_events(module, reader), reader.deadline) as events:
                 for raw in events:
                     if (chunk := reader.read(raw)) is not None:
                         yield chunk

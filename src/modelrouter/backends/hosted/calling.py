@@ -11,7 +11,7 @@ from modelrouter.backends.hosted.errors import timed_out, translate
 from modelrouter.backends.hosted.library import litellm, loaded
 from modelrouter.backends.hosted.loops import entered
 from modelrouter.backends.hosted.request import parameters
-from modelrouter.backends.hosted.waiting import TIMEOUTS, Bounded, Deadline
+from modelrouter.backends.hosted.waiting import TIMEOUTS, BoundedIterator, Deadline
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import BackendError
 
@@ -40,7 +40,7 @@ def ask(card: ModelCard, timeout_s: float | None, call: Callable[[Any], T]) -> T
     module = litellm()
     error: BackendError
     try:
-        with Bounded(_once(lambda: call(module)), Deadline(timeout_s)) as answers:
+        with BoundedIterator(_once(lambda: call(module)), Deadline(timeout_s)) as answers:
             return next(answers)
     except TIMEOUTS:
         error = timed_out(card, timeout_s)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from modelrouter.backends.hosted.workers import Job, start
 
-__all__ = ["TIMEOUTS", "Bounded", "Deadline"]
+__all__ = ["TIMEOUTS", "BoundedIterator", "Deadline"]
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class Deadline:
         return _timeout(self.left)
 
 
-class Bounded(Iterator[T]):
+class BoundedIterator(Iterator[T]):
     """A blocking iterator read on threads of its own, so that waiting for it can be given up.
 
     A timeout of the HTTP client bounds each read, and a server that sends a blank now and then
@@ -61,7 +61,7 @@ class Bounded(Iterator[T]):
         self._deadline = deadline
         self._reading: Job[Any] | None = None
 
-    def __enter__(self) -> Bounded[T]:
+    def __enter__(self) -> BoundedIterator[T]:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -23,7 +23,11 @@ from modelrouter.backends.llamacpp.engine.native import Context, DecodingAborted
 from modelrouter.backends.llamacpp.engine.pace import Pace
 from modelrouter.backends.llamacpp.engine.sampling import NoTokenAllowed
 from modelrouter.backends.llamacpp.engine.slots import WORTH_COPYING, Slots, common
-from modelrouter.backends.llamacpp.engine.token_confidence import Certainty, Surveyor, top_tokens
+from modelrouter.backends.llamacpp.engine.token_confidence import (
+    ConfidenceReader,
+    TokenConfidence,
+    top_tokens,
+)
 from modelrouter.exceptions import BackendError, LocalModelError
 
 if TYPE_CHECKING:
@@ -70,7 +74,7 @@ class Engine:
         self.context = context
         self._model: Model = context.model
         self._slots = Slots(context.sequences, PART if exact and not context.even else 1)
-        self._surveyor = Surveyor(context.model.n_vocab)
+        self._reader = ConfidenceReader(context.model.n_vocab)
         self._answering: list[Generation] = []  # by slot
         self._reading: deque[Generation] = deque()
         self._steps_with_gap = 0
@@ -117,7 +121,7 @@ class Engine:
         """Give an answer a slot; there must be a free one, and it must fit it."""
         generation.job.stage = "reading the prompt"
         placement = self._slots.place(generation.prompt)
-        generation.slot, generation.certainty = placement.slot, Certainty(self._surveyor)
+        generation.slot, generation.certainty = placement.slot, TokenConfidence(self._reader)
         for source, target in placement.copies:
             self.context.copy(source, target)
         self._keep(generation, placement.reused)
@@ -350,7 +354,7 @@ class Engine:
         assert certainty is not None
         try:
             token = generation.sampler.choose(scores, best)
-            if not self._surveyor.note(certainty, scores, best, token):
+            if not self._reader.note(certainty, scores, best, token):
                 self._distrust(generation)
             reported = None
             if options.logprobs:
@@ -456,7 +460,7 @@ def _slot(generation: Generation) -> int:
 
 
 def _logprobs(
-    model: Model, scores: Scores, certainty: Certainty, token: int, top: int
+    model: Model, scores: Scores, certainty: TokenConfidence, token: int, top: int
 ) -> Mapping[str, Any]:
     """A token as OpenAI's ``logprobs.content`` lists it."""
     total = certainty.settled().log_total

@@ -10,7 +10,7 @@ from modelrouter.backends.llamacpp.engine.channel import Finished, Text
 from modelrouter.backends.llamacpp.engine.job import Job
 from modelrouter.backends.llamacpp.engine.sampling import Sampler
 from modelrouter.backends.llamacpp.engine.text import TextAssembler
-from modelrouter.backends.llamacpp.engine.token_confidence import Certainty
+from modelrouter.backends.llamacpp.engine.token_confidence import TokenConfidence
 from modelrouter.backends.llamacpp.tools import ToolCallAssembler
 from modelrouter.exceptions import LowConfidenceError
 from modelrouter.response import ToolCall
@@ -89,7 +89,7 @@ class Generation:
     ) -> None:
         self.job, self.index, self.prompt, self.limit = job, index, prompt, limit
         self.sampler = sampler
-        self.certainty: Certainty | None = None
+        self.certainty: TokenConfidence | None = None
         self.slot, self.position, self.cached = -1, 0, 0
         self.token: int | None = None
         self.generated = 0

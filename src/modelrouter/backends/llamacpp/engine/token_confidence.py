@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     Scores = npt.NDArray[np.float32]
 
-__all__ = ["Certainty", "Surveyor", "top_tokens"]
+__all__ = ["ConfidenceReader", "TokenConfidence", "top_tokens"]
 
 _NUMBERS_AT_ONCE: Final = 1 << 18
 """A megabyte, twice. Beside a large model little of this code is in the processor's cache when a
 step ends; so it runs as seldom as it can."""
 
 
-class Certainty:
+class TokenConfidence:
     """What the probabilities of one answer's tokens come to so far. Natural logarithms.
 
     Attributes:
@@ -33,10 +33,10 @@ class Certainty:
             token's score minus this is the logarithm of its probability.
     """
 
-    __slots__ = ("_entropy", "_least", "_sum", "_surveyor", "_tokens", "log_total")
+    __slots__ = ("_entropy", "_least", "_reader", "_sum", "_tokens", "log_total")
 
-    def __init__(self, surveyor: Surveyor) -> None:
-        self._surveyor = surveyor
+    def __init__(self, reader: ConfidenceReader) -> None:
+        self._reader = reader
         self._sum = self._least = self._entropy = self.log_total = 0.0
         self._tokens = 0
 
@@ -50,9 +50,9 @@ class Certainty:
         if logprob < self._least:
             self._least = logprob
 
-    def settled(self) -> Certainty:
+    def settled(self) -> TokenConfidence:
         """The same, with every token counted in."""
-        self._surveyor.settle()
+        self._reader.settle()
         return self
 
     @property
@@ -71,7 +71,7 @@ class Certainty:
         )
 
 
-class Surveyor:
+class ConfidenceReader:
     """Puts scores aside until they are worth looking at.
 
     Args:
@@ -84,9 +84,9 @@ class Surveyor:
         self._np = np  # an import costs as much as a small sum, and this is done for every token
         self._room = max(1, _NUMBERS_AT_ONCE // words)
         self._below, self._shares = np.empty((2, self._room, words), np.float32)
-        self._noted: list[tuple[Certainty, float, float]] = []
+        self._noted: list[tuple[TokenConfidence, float, float]] = []
 
-    def note(self, certainty: Certainty, scores: Scores, best: int, token: int) -> bool:
+    def note(self, certainty: TokenConfidence, scores: Scores, best: int, token: int) -> bool:
         """Put a row aside, of which ``token`` was chosen; ``best`` is its likeliest one.
 
         Returns:
