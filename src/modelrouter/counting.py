@@ -128,7 +128,10 @@ class _Reading:
         found: dict[str, Any] = {}
         if self._told.get("estimated") is True:
             found["estimated"] = True
-        for group, most in (("prompt_tokens_details", prompt), ("completion_tokens_details", output)):
+        for group, most in (
+            ("prompt_tokens_details", prompt),
+            ("completion_tokens_details", output),
+        ):
             parts = beside.pop(group, None)
             parts = parts if isinstance(parts, Mapping) else getattr(parts, "__dict__", None)
             if parts:

@@ -20,9 +20,9 @@ from modelrouter import (
     ServerError,
     StreamInterruptedError,
 )
-from modelrouter.backends._hosted_errors import redacted, translate
-from modelrouter.backends._hosted_litellm import litellm
 from modelrouter.backends.base import EmbeddingRequest, ImageRequest
+from modelrouter.backends.hosted.errors import redacted, translate
+from modelrouter.backends.hosted.library import litellm
 from tests.backends.hosted.conftest import collect, links, outcome, text_of
 from tests.backends.hosted.test_replies import answer
 from tests.support.scripted_server import chunk, endless, events, exactly, reply, status
