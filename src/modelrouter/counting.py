@@ -11,19 +11,43 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 from modelrouter.catalog.card import ModelCard
-from modelrouter.response import Usage
+from modelrouter.response import (
+    Choice,
+    Chunk,
+    Completion,
+    Delta,
+    EmbeddingResponse,
+    ImagesResponse,
+    ReplyMessage,
+    Usage,
+)
 from modelrouter.signals.context import IMAGE_TOKENS, estimate_tokens
 
-__all__ = ["Most", "answers_of", "checked", "estimated_prompt", "most_of", "usage_of"]
+__all__ = [
+    "Most",
+    "achecked_stream",
+    "answers_of",
+    "checked",
+    "checked_stream",
+    "estimated_prompt",
+    "most_of",
+    "most_of_pictures",
+    "most_of_vectors",
+    "usage_of",
+    "usage_of_pictures",
+]
 
 _PER_MESSAGE, _PER_REPLY = 4, 3  # tokens of the chat format, as signals.context counts them
 _LONGEST_DETAIL: Final = 200  # characters of a text that a provider puts beside its counts
 _MOST_DETAILS: Final = 50
+_CACHES: Final = ("cached_tokens", "cache_creation_tokens")
+_COUNTED: Final = (*_CACHES, "reasoning_tokens")
 _LARGEST: Final = 2**53
+_MOST_OF_A_PICTURE: Final = 100_000  # tokens: several times what any model counts for one
 
 
 class Most(NamedTuple):
@@ -33,11 +57,16 @@ class Most(NamedTuple):
     output: int
 
 
+_ANYTHING: Final = Most(_LARGEST, _LARGEST)
+
+
 def most_of(card: ModelCard, extra: Mapping[str, Any]) -> Most:
     """Of a conversation: a prompt fills the window, and each answer is as long as the card allows.
 
     A provider that goes beyond ``max_tokens`` is believed: it may well charge for that.
     """
+    if card.location == "local":  # costs nothing, and its card may not know how it was loaded
+        return _ANYTHING
     longest = max(card.max_output_tokens or 0, card.context_window)
     return Most(card.context_window, longest * answers_of(extra))
 
@@ -78,12 +107,89 @@ def usage_of(told: Any, most: Most, prompt: Callable[[], int], said: str) -> Usa
     return Usage.model_validate(found)
 
 
-def checked(usage: Usage, most: Most, prompt: Callable[[], int], said: Callable[[], str]) -> Usage:
-    """The same usage if it can be true, else an estimate; for what a backend of any kind gives."""
+def most_of_vectors(card: ModelCard, inputs: int) -> Most:
+    """Of vectors: each input fills the window, and nothing is answered."""
+    if card.location == "local":
+        return _ANYTHING
+    return Most(card.context_window * max(inputs, 1), 0)
+
+
+def most_of_pictures(card: ModelCard, count: int) -> Most:
+    """Of pictures that were drawn."""
+    return Most(max(card.context_window, _MOST_OF_A_PICTURE), _MOST_OF_A_PICTURE * max(count, 1))
+
+
+def usage_of_pictures(told: Any, most: Most) -> Usage:
+    """As :func:`usage_of`; empty where the provider bills by the picture and counts no tokens."""
+    counts = told if isinstance(told, Mapping) else {}
+    named = {
+        "prompt_tokens": counts.get("input_tokens") or counts.get("prompt_tokens") or 0,
+        "completion_tokens": counts.get("output_tokens") or counts.get("completion_tokens") or 0,
+    }
+    if not any(named.values()):
+        return Usage()
+    usage = usage_of(named, most, lambda: 0, "")
+    # There may be no tokens of one kind; only what was doubted is an estimate.
+    return usage if usage.doubt else usage.model_copy(update={"estimated": False})
+
+
+R = TypeVar("R", Completion, EmbeddingResponse, ImagesResponse)
+
+
+def checked(reply: R, most: Most, prompt: Callable[[], int]) -> R:
+    """The same reply if its usage can be true, else with an estimate in its place.
+
+    For what a backend of any kind gives.
+    """
+    usage = reply.usage
     if _is_sound(usage, most):
-        return usage
-    told = {**usage.__dict__, **(usage.model_extra or {})}
-    return usage_of(told, most, prompt, said())
+        return reply
+    choices: list[Choice] = reply.choices if isinstance(reply, Completion) else []
+    said = "".join(_said(choice.message) for choice in choices)
+    return reply.model_copy(update={"usage": usage_of(_told(usage), most, prompt, said)})
+
+
+def checked_stream(
+    source: Generator[Chunk, None, None], most: Most, prompt: Callable[[], int]
+) -> Generator[Chunk, None, None]:
+    """The same chunks, the usage of the last as :func:`checked` has it."""
+    said: list[str] = []
+    try:
+        for chunk in source:
+            yield _checked_chunk(chunk, said, most, prompt)
+    finally:
+        source.close()
+
+
+async def achecked_stream(
+    source: AsyncGenerator[Chunk, None], most: Most, prompt: Callable[[], int]
+) -> AsyncGenerator[Chunk, None]:
+    """The awaited twin of :func:`checked_stream`."""
+    said: list[str] = []
+    try:
+        async for chunk in source:
+            yield _checked_chunk(chunk, said, most, prompt)
+    finally:
+        await source.aclose()
+
+
+def _checked_chunk(chunk: Chunk, said: list[str], most: Most, prompt: Callable[[], int]) -> Chunk:
+    if chunk.choices:
+        said += [_said(choice.delta) for choice in chunk.choices]
+    if chunk.usage is None or _is_sound(chunk.usage, most):
+        return chunk
+    usage = usage_of(_told(chunk.usage), most, prompt, "".join(said))
+    return chunk.model_copy(update={"usage": usage})
+
+
+def _said(message: ReplyMessage | Delta) -> str:
+    calls = [call.function for call in message.tool_calls or () if call.function is not None]
+    arguments = (f"{call.name or ''}{call.arguments or ''}" for call in calls)
+    return "".join([message.content or "", *arguments])
+
+
+def _told(usage: Usage) -> dict[str, Any]:
+    return {**usage.__dict__, **(usage.model_extra or {})}
 
 
 def estimated_prompt(messages: Iterable[Mapping[str, Any]], *beside: Any) -> int:
@@ -137,7 +243,7 @@ class _Reading:
             if parts:
                 found[group] = self._parts(parts, most)
         cached = found.get("prompt_tokens_details", {})
-        names = [n for n in ("cached_tokens", "cache_creation_tokens") if cached.get(n)]
+        names = [name for name in _CACHES if cached.get(name)]
         if sum(cached[name] for name in names) > prompt:
             for name in names:
                 self._doubt(name, cached.pop(name))
@@ -147,7 +253,7 @@ class _Reading:
     def _parts(self, parts: Mapping[str, Any], most: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in [*parts.items()][:_MOST_DETAILS]:
-            if isinstance(value, Mapping):
+            if isinstance(value, Mapping) and name not in _COUNTED:
                 found[str(name)] = _plain(value)
             elif value is not None and (number := _whole(value)) is not None and number <= most:
                 found[str(name)] = number

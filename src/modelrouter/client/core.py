@@ -33,6 +33,15 @@ from modelrouter.client.options import (
     generation_settings,
 )
 from modelrouter.config import UNSET, RateLimit, RetryPolicy, Timeout, Unset
+from modelrouter.counting import (
+    Most,
+    achecked_stream,
+    checked,
+    checked_stream,
+    estimated_prompt,
+    most_of,
+    most_of_vectors,
+)
 from modelrouter.dispatch.acceptance import Rejection, rejection
 from modelrouter.dispatch.affinity import Conversations, steady
 from modelrouter.dispatch.cache import Cache, CachedAnswer, CacheLike
@@ -65,6 +74,7 @@ from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage, le
 from modelrouter.scoring import CandidateSet, LearnedScorer, Prediction, Scorer, assess
 from modelrouter.scoring.confidence import Curves
 from modelrouter.signals import Signals, Tokenizer, read
+from modelrouter.signals.context import estimate_tokens
 from modelrouter.task import Kind, Task, TaskLike
 from modelrouter.trace import TraceHook
 
@@ -419,16 +429,22 @@ class _Parts:
     def _embed(self, texts: Any, model: str, options: EmbeddingOptions) -> EmbeddingResponse:
         call, decision, request = self._embedding_call(texts, model, options)
         with self._tracer(call) as tracer:
-            result = drive(call, lambda asked: self._embedder(asked.card).embed(request(asked)))
+            result = drive(call, lambda asked: self._vectors(request(asked)))
             return self._embedding_reply(result, decision, tracer)
 
     async def _aembed(self, texts: Any, model: str, options: EmbeddingOptions) -> EmbeddingResponse:
         call, decision, request = self._embedding_call(texts, model, options)
         with self._tracer(call) as tracer:
-            result = await adrive(
-                call, lambda asked: self._embedder(asked.card).aembed(request(asked))
-            )
+            result = await adrive(call, lambda asked: self._avectors(request(asked)))
             return self._embedding_reply(result, decision, tracer)
+
+    def _vectors(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        reply = self._embedder(request.card).embed(request)
+        return checked(reply, *_countable_texts(request))
+
+    async def _avectors(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        reply = await self._embedder(request.card).aembed(request)
+        return checked(reply, *_countable_texts(request))
 
     def _embedder(self, card: ModelCard) -> EmbeddingBackend:
         backend = self.backend(card.backend)
@@ -587,19 +603,23 @@ class _Parts:
         )
 
     def _perform(self, request: Request) -> Completion:
-        return self.backend(request.card.backend).complete(request)
+        reply = self.backend(request.card.backend).complete(request)
+        return checked(reply, *_countable(request))
 
     async def _aperform(self, request: Request) -> Completion:
-        return await self.backend(request.card.backend).acomplete(request)
+        reply = await self.backend(request.card.backend).acomplete(request)
+        return checked(reply, *_countable(request))
 
     def _begin(self, call: Call, request: Request) -> BufferedStream[Generator[Chunk, None, None]]:
         source = self.backend(request.card.backend).stream(request)
+        source = checked_stream(source, *_countable(request))
         return buffered(source, _hold(call, request), request.card.name)
 
     async def _abegin(
         self, call: Call, request: Request
     ) -> BufferedStream[AsyncGenerator[Chunk, None]]:
         source = self.backend(request.card.backend).astream(request)
+        source = achecked_stream(source, *_countable(request))
         return await abuffered(source, _hold(call, request), request.card.name)
 
     def feedback(self, reply: Any, score: float, *, note: str = "") -> None:
@@ -660,6 +680,22 @@ class _Parts:
 
 def _unpriced(card: ModelCard) -> bool:
     return card.location == "hosted" and card.price is None
+
+
+def _countable(request: Request) -> tuple[Most, Callable[[], int]]:
+    """How many tokens a conversation may have taken, and an estimate of its prompt's."""
+
+    def prompt() -> int:
+        return estimated_prompt(request.messages, request.tools, request.response_format)
+
+    return most_of(request.card, request.settings.extra), prompt
+
+
+def _countable_texts(request: EmbeddingRequest) -> tuple[Most, Callable[[], int]]:
+    def prompt() -> int:
+        return sum(map(estimate_tokens, request.texts))
+
+    return most_of_vectors(request.card, len(request.texts)), prompt
 
 
 def _whole(value: Any, card: ModelCard) -> Completion | None:

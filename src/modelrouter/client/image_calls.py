@@ -26,12 +26,14 @@ from modelrouter.client.options import (
     drawing_options,
 )
 from modelrouter.config import GenerationSettings
+from modelrouter.counting import Most, checked, most_of_pictures, most_of_vectors
 from modelrouter.dispatch.drivers import adrive, drive
 from modelrouter.dispatch.flow import Call, Result
 from modelrouter.exceptions import BadRequestError, InvalidTaskError
 from modelrouter.images import picture_bytes
 from modelrouter.policies.decision import Decision
 from modelrouter.response import EmbeddingResponse, ImagesResponse, Usage
+from modelrouter.signals.context import IMAGE_TOKENS, estimate_tokens
 from modelrouter.task import Task
 
 if TYPE_CHECKING:
@@ -88,7 +90,12 @@ def draw(parts: _Parts, prompt: Any, model: str, options: ImageOptions) -> Image
     """Draw; see :meth:`Router.generate_image`."""
     call, request = _drawing(parts, prompt, model, options)
     with parts._tracer(call) as tracer:
-        result = drive(call, lambda asked: _drawer(parts, asked.card).draw(request(asked)))
+
+        def perform(asked: Request) -> ImagesResponse:
+            reply = _drawer(parts, asked.card).draw(request(asked))
+            return checked(reply, *_drawable(request(asked)))
+
+        result = drive(call, perform)
         return _drawn(result, tracer.ended(result.attempts, "answered"))
 
 
@@ -96,7 +103,12 @@ async def adraw(parts: _Parts, prompt: Any, model: str, options: ImageOptions) -
     """The awaited twin of :func:`draw`."""
     call, request = _drawing(parts, prompt, model, options)
     with parts._tracer(call) as tracer:
-        result = await adrive(call, lambda asked: _drawer(parts, asked.card).adraw(request(asked)))
+
+        async def perform(asked: Request) -> ImagesResponse:
+            reply = await _drawer(parts, asked.card).adraw(request(asked))
+            return checked(reply, *_drawable(request(asked)))
+
+        result = await adrive(call, perform)
         return _drawn(result, tracer.ended(result.attempts, "answered"))
 
 
@@ -115,6 +127,11 @@ def _drawing(
         return ImageRequest(asked.card, prompt, told, asked.timeout_s)
 
     return call, request
+
+
+def _drawable(request: ImageRequest) -> tuple[Most, Callable[[], int]]:
+    count = request.options.get("n", 1)
+    return most_of_pictures(request.card, count), lambda: estimate_tokens(request.prompt)
 
 
 def _drawn(result: Result[ImagesResponse], trace: Any) -> ImagesResponse:
@@ -144,7 +161,12 @@ def embed_mixed(parts: _Parts, items: Any, model: str, options: MixedOptions) ->
     """Vectors in one space; see :meth:`Router.embed`."""
     call, decision, request = _mixed(parts, items, model, options)
     with parts._tracer(call) as tracer:
-        result = drive(call, lambda asked: _mixer(parts, asked.card).embed_mixed(request(asked)))
+
+        def perform(asked: Request) -> EmbeddingResponse:
+            reply = _mixer(parts, asked.card).embed_mixed(request(asked))
+            return checked(reply, *_countable(request(asked)))
+
+        result = drive(call, perform)
         return parts._embedding_reply(result, decision, tracer)
 
 
@@ -154,9 +176,12 @@ async def aembed_mixed(
     """The awaited twin of :func:`embed_mixed`."""
     call, decision, request = _mixed(parts, items, model, options)
     with parts._tracer(call) as tracer:
-        result = await adrive(
-            call, lambda asked: _mixer(parts, asked.card).aembed_mixed(request(asked))
-        )
+
+        async def perform(asked: Request) -> EmbeddingResponse:
+            reply = await _mixer(parts, asked.card).aembed_mixed(request(asked))
+            return checked(reply, *_countable(request(asked)))
+
+        result = await adrive(call, perform)
         return parts._embedding_reply(result, decision, tracer)
 
 
@@ -177,6 +202,15 @@ def _mixed(
         return MixedRequest(asked.card, checked, options.get("truncate", False), asked.timeout_s)
 
     return call, chosen, request
+
+
+def _countable(request: MixedRequest) -> tuple[Most, Callable[[], int]]:
+    def prompt() -> int:
+        texts = [item for item in request.items if isinstance(item, str)]
+        pictures = len(request.items) - len(texts)
+        return sum(map(estimate_tokens, texts)) + pictures * IMAGE_TOKENS
+
+    return most_of_vectors(request.card, len(request.items)), prompt
 
 
 def _embedded(card: ModelCard, value: Any) -> tuple[Usage | None, float | None]:
