@@ -17,6 +17,7 @@ from modelrouter.backends.base import (
     EmbeddingRequest,
     MeasuringBackend,
     Request,
+    Stop,
 )
 from modelrouter.catalog import Catalog, ModelCard, discover
 from modelrouter.catalog.card import Speed
@@ -535,22 +536,22 @@ class _Parts:
             return self._reply(call, drive(call, self._perform), tracer)
 
     def _stream(self, call: Call) -> CompletionStream:
-        call = self._streamed(call)
+        call, stop = self._streamed(call), Stop()
         with self._tracer(call) as tracer:
             if (kept := self._kept(call)) is not None:
-                return CompletionStream(self._replayed(call, kept, tracer), nothing())
+                return CompletionStream(self._replayed(call, kept, tracer), nothing(), stop)
             if call.policy.hedge:
-                result = drive_hedged_stream(call, partial(self._abegin, call))
+                result = drive_hedged_stream(call, partial(self._abegin, call), stop)
             else:
-                result = drive(call, partial(self._begin, call))
+                result = drive(call, partial(self._begin, call, stop))
 
         def go_on(text: str) -> tuple[Opening, Generator[Chunk, None, None]]:
             following = self._following(call, result.card, text, tracer.elapsed_s)
-            found = drive(following, partial(self._begin, following))
+            found = drive(following, partial(self._begin, following, stop))
             return self._opening(following, found, tracer, None), found.value.source
 
         opening = self._opening(call, result, tracer, go_on if _goes_on(call) else None)
-        return CompletionStream(opening, result.value.source)
+        return CompletionStream(opening, result.value.source, stop)
 
     async def _acomplete(self, call: Call) -> Completion:
         with self._tracer(call) as tracer:
@@ -610,8 +611,10 @@ class _Parts:
         reply = await self.backend(request.card.backend).acomplete(request)
         return checked(reply, *_countable(request))
 
-    def _begin(self, call: Call, request: Request) -> BufferedStream[Generator[Chunk, None, None]]:
-        source = self.backend(request.card.backend).stream(request)
+    def _begin(
+        self, call: Call, stop: Stop, request: Request
+    ) -> BufferedStream[Generator[Chunk, None, None]]:
+        source = self.backend(request.card.backend).stream(replace(request, stop=stop))
         source = checked_stream(source, *_countable(request))
         return buffered(source, _hold(call, request), request.card.name)
 

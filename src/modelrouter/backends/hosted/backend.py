@@ -94,8 +94,9 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         reader = StreamReader(request)
         error: BackendError | None = None
         try:
-            with BoundedIterator(_events(module, reader), reader.deadline) as events:
-                for raw in events:
+            events = _events(module, reader)
+            with BoundedIterator(events, reader.deadline, request.stop) as pieces:
+                for raw in pieces:
                     if (chunk := reader.read(raw)) is not None:
                         yield chunk
         except Exception as exc:  # as in complete
