@@ -15,6 +15,7 @@ from modelrouter import (
     BackendError,
     Budget,
     Catalog,
+    ConfigurationError,
     Ledger,
     ModelCard,
     RetryPolicy,
@@ -314,6 +315,13 @@ def test_whatever_is_settled_takes_nothing_from_an_account(cost, tokens):
 def test_an_intent_below_zero_reserves_nothing_below_zero():
     intent = Intent(example_card(price=PRICE), -10, -20, -5.0)
     assert used(intent, Settlement()) == (0, 0)
+
+
+@pytest.mark.parametrize("amount", [-1.0, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("name", ["input", "output", "cached_input", "cache_write", "image"])
+def test_a_price_is_an_amount(name, amount):
+    with pytest.raises(ConfigurationError):
+        Price(**{"input": 1e-6, "output": 1e-6, name: amount})
 
 
 @pytest.mark.parametrize("shared", [False, True])

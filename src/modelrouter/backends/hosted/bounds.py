@@ -71,7 +71,7 @@ class Limits:
 
 
 REPLY: Final = Limits(body=32 * _MIB)
-STREAM: Final = Limits(body=128 * _MIB, line=4 * _MIB)
+STREAM: Final = Limits(body=128 * _MIB, line=8 * _MIB)
 
 
 def embeddings(inputs: int) -> Limits:
