@@ -215,8 +215,8 @@ def _costs(run: Run) -> Check:
     said = (
         f"${exact[0] / 1e12:.6f} to ${exact[1] / 1e12:.6f} where every cost is known; of "
         f"{sum(unknown.values()):,} attempts that were cut, left or lost, or whose count came too "
-        f"late or cannot be, the provider charged ${(bounded[1] - bounded[0]) / 1e12:.6f}, which no "
-        f"client can know"
+        f"late or cannot be, the provider charged ${(bounded[1] - bounded[0]) / 1e12:.6f}, which "
+        f"no client can know"
     )
     return Check("the ledger's cost is the provider's own count", said, wrong)
 
