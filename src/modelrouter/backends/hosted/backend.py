@@ -158,10 +158,11 @@ def _once(call: Callable[[], T]) -> Generator[T, None, None]:
 def _events(module: Any, reader: StreamReader) -> Generator[Any, None, None]:
     with bounded(STREAM):
         reader.source = source = module.completion(**parameters(reader.request, stream=True))
+    pieces = iter(source)
     try:
         while True:
             with bounded(STREAM):  # with some providers it is only now that it is sent
-                raw = next(source, _END)
+                raw = next(pieces, _END)
             if raw is _END:
                 return
             yield raw

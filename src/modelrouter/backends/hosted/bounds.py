@@ -48,6 +48,7 @@ _LINES_AT_ONCE: Final = 64
 _OF_A_TEXT: Final = 1_000  # characters of an error that litellm looks through for keys
 _UNPACKED: Final = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 """Compressions that are asked for, with zlib's number for each."""
+_MARK: Final = "_bounded_by_modelrouter"
 _WITHOUT_HEADER: Final = -15  # as some servers send deflate
 
 
@@ -108,14 +109,14 @@ def install() -> None:
             module = importlib.import_module(name)
         except ImportError:  # an older openai client has only the first
             continue
-        if not hasattr(module.Client.send, "__wrapped__"):
+        if not hasattr(module.Client.send, _MARK):
             body = type("_SyncBody", (_SyncBody, module.SyncByteStream), {})
             abody = type("_AsyncBody", (_AsyncBody, module.AsyncByteStream), {})
             module.Client.send = _sending(module.Client.send, body)
             module.AsyncClient.send = _asending(module.AsyncClient.send, abody)
     redaction: Any = sys.modules.get("litellm.litellm_core_utils.secret_redaction")
     redact = getattr(redaction, "python_redact_string", None)
-    if redact is not None and not hasattr(redact, "__wrapped__"):
+    if redact is not None and not hasattr(redact, _MARK):
         redaction.python_redact_string = _of_the_beginning(redact)
 
 
@@ -130,6 +131,7 @@ def _of_the_beginning(redact: Callable[[str], str]) -> Callable[[str], str]:
     def bounded_redact(value: str) -> str:
         return redact(value if _limits.get() is None else value[:_OF_A_TEXT])
 
+    setattr(bounded_redact, _MARK, True)
     return bounded_redact
 
 
@@ -150,6 +152,7 @@ def _sending(send: Callable[..., Any], body: Callable[..., Any]) -> Callable[...
             raise
         return response
 
+    setattr(bounded_send, _MARK, True)
     return bounded_send
 
 
@@ -170,6 +173,7 @@ def _asending(send: Callable[..., Any], body: Callable[..., Any]) -> Callable[..
             raise
         return response
 
+    setattr(bounded_send, _MARK, True)
     return bounded_send
 
 
