@@ -33,7 +33,7 @@ OWN_PROTOCOLS = ["anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash"]
 PROVIDERS = ["openai/gpt-4o", *OWN_PROTOCOLS]
 WELL = answer({"role": "assistant", "content": "hello"}).encode()
 SOON_S = 15.0
-"""Far more than any of this takes, on a busy machine too; far less than the minutes that it took."""
+"""Far more than any of this takes on a busy machine, far less than the minutes that it took."""
 
 
 def bomb(mib: int) -> bytes:
