@@ -29,21 +29,14 @@ def parameters(request: Request, *, stream: bool = False) -> dict[str, Any]:
     """
     card = request.card
     made: dict[str, Any] = {
-        **request.settings.as_parameters(),  # first: the rest is not the caller's to change
+        **request.payload(),  # first: the rest is not the caller's to change
         "model": f"openai/{card.server_model}" if card.server_model else card.name,
-        "messages": [dict(message) for message in request.messages],  # litellm edits them
         "timeout": _client_timeout(request.timeout_s),
         # Nothing is repeated underneath: the first stops litellm, whatever litellm.num_retries
         # says, the second the openai client, which would try three times.
         "num_retries": 0,
         "max_retries": 0,
     }
-    if request.tools:
-        made["tools"] = [dict(tool) for tool in request.tools]
-    if request.tool_choice is not None:
-        made["tool_choice"] = request.tool_choice
-    if request.response_format is not None:
-        made["response_format"] = dict(request.response_format)
     if card.api_base is not None:
         made["api_base"] = _checked_address(card, card.api_base)
         if card.location == "local":
