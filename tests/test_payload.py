@@ -1,4 +1,4 @@
-"""What a request carries is what was read for personal data: every field, wherever a text stands."""
+"""What a request carries is what was read for personal data: every field, every text in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelrouter import Catalog, GenerationSettings, ModelCard, Policy, Router, Rule, Task
+from modelrouter import (
+    Catalog,
+    GenerationSettings,
+    ModelCard,
+    NoEligibleModelError,
+    Policy,
+    Router,
+    Rule,
+    Task,
+)
 from modelrouter.backends.base import Request
 from modelrouter.catalog import Price
 from modelrouter.options import CallOptions, ImageOptions
@@ -291,7 +300,7 @@ def test_options_of_drawing_are_read_too(far, name: str) -> None:
     before = len(far.requests)
     with (
         Router(catalog=Catalog([card]), policy=HERE) as one,
-        pytest.raises(Exception, match="local models only|No eligible"),
+        pytest.raises(NoEligibleModelError),
     ):
         one.generate_image("A red kite.", model=card.name, **{name: value})
     assert len(far.requests) == before

@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import Any, Final
 
+from modelrouter.backends._hosted_clients import install
 from modelrouter.exceptions import MissingDependencyError
 
 __all__ = ["litellm", "loaded", "warm"]
@@ -42,6 +43,7 @@ def litellm() -> Any:
                     hint="pip install --upgrade litellm",
                 ) from exc
             _settle(module)
+            install()
             _litellm = module
     return _litellm
 
