@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import sys
 import threading
 from collections.abc import Generator
@@ -18,6 +19,8 @@ from contextvars import ContextVar
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from modelrouter.backends._hosted_secrets import without
+from modelrouter.catalog.address import secrets_of
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.loopback import ElsewhereError, async_transport, transport
 
@@ -63,7 +66,7 @@ class _Follows:
 
 
 def install() -> None:
-    """Have the clients of the process read what :func:`asking` says."""
+    """Have the clients of the process, and their logs, read what :func:`asking` says."""
     for name in _LIBRARIES:
         library = sys.modules.get(name)
         if library is not None and not isinstance(
@@ -71,6 +74,26 @@ def install() -> None:
         ):
             library.Client.follow_redirects = _Follows()  # type: ignore[attr-defined]
             library.AsyncClient.follow_redirects = _Follows()  # type: ignore[attr-defined]
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_unsaid)
+
+
+class _Unsaid(logging.Filter):
+    """Takes what is secret in the address of the model that is asked out of a library's lines."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        card = _asked.get()
+        if card is not None and card.api_address is not None:
+            text = record.getMessage()[:_LONGEST_LINE]
+            record.msg, record.args = without(text, secrets_of(card.address or "")), ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+_LOGGERS: Final = (*_LIBRARIES, "openai._base_client", "LiteLLM")
+"""Who writes down where a request is sent."""
+_LONGEST_LINE: Final = 4_000
+_unsaid: Final = _Unsaid()
 
 
 def once(kind: str) -> Any:

@@ -181,8 +181,9 @@ class _Failure:
                 to = to or (f" to {_host(location)}" if "//" in location else "")
         if status is None:
             return None
+        where = f"{name}{_at(self.card)}"
         return BadRequestError(
-            f"{name}{_at(self.card)} answers with a redirect ({status}){to}, which is not followed.",
+            f"{where} answers with a redirect ({status}){to}, which is not followed.",
             model=name,
             status=status,
             hint="Correct api_base, or let the card follow: follow_redirects=True.",

@@ -50,8 +50,8 @@ def shown(address: str) -> str:
         host = parts.netloc.rpartition("@")[2]
     except ValueError:  # brackets without an end
         return NO_ADDRESS
-    if not parts.netloc and "@" in address:  # without a scheme, or with one slash too few
-        return NO_ADDRESS
+    if "@" in address.replace(parts.netloc, "", 1):
+        return NO_ADDRESS  # a slash too few, or a password with a "/" that ends the host too soon
     path = "/".join("[key]" if _is_key(part) else part for part in parts.path.split("/"))
     query = "&".join(
         f"{name}={value if name.lower() in _HARMLESS else '[key]'}"
@@ -75,7 +75,9 @@ def secrets_of(address: str) -> Iterator[str]:
     except ValueError:
         user_info = address.partition("//")[2].rpartition("@")[0]
     else:
-        user_info = (parts.netloc or address.partition("/")[0]).rpartition("@")[0]
+        user_info = parts.netloc.rpartition("@")[0]
+        if shown(address) == NO_ADDRESS:
+            user_info = address.partition(":")[2].lstrip("/").rpartition("@")[0]
         values = [part for part in parts.path.split("/") if _is_key(part)]
         queried = parse_qsl(parts.query)
         values += [value for name, value in queried if name.lower() not in _HARMLESS]
