@@ -24,7 +24,7 @@ from modelrouter import (
 )
 from modelrouter.backends.base import Request
 from modelrouter.catalog import Price
-from modelrouter.options import CallOptions, ImageOptions
+from modelrouter.client.options import CallOptions, ImageOptions
 from modelrouter.payload import carried, texts
 from modelrouter.signals import read
 from modelrouter.testing import EchoBackend, example_card

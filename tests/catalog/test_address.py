@@ -23,7 +23,7 @@ from modelrouter import (
     RetryPolicy,
     Router,
 )
-from modelrouter.backends._hosted_litellm import litellm
+from modelrouter.backends.hosted.library import litellm
 from modelrouter.catalog.address import NO_ADDRESS, here, secrets_of, shown
 from modelrouter.catalog.discovery import discover
 from modelrouter.guards.deployment import deployment

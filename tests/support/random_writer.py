@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from modelrouter.backends.llamacpp.native import Model, NativeGrammar
+from modelrouter.backends.llamacpp.engine.native import Model, NativeGrammar
 
 
 def written(model: Model, grammar: str, seed: int, free: int = 120) -> str:

@@ -21,9 +21,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from modelrouter.backends.llamacpp.gbnf import Rules, between, fractions, integers, numbers
-from modelrouter.backends.llamacpp.grammar import grammar_of
-from modelrouter.backends.llamacpp.native import Model, NativeError, NativeGrammar, log
+from modelrouter.backends.llamacpp.engine.native import Model, NativeError, NativeGrammar, log
+from modelrouter.backends.llamacpp.grammar.gbnf import Rules, between, fractions, integers, numbers
+from modelrouter.backends.llamacpp.grammar.response_format import grammar_of
 from modelrouter.exceptions import BadRequestError
 from tests.support.gguf_factory import make_tiny_gguf
 from tests.support.random_writer import written

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from modelrouter.backends.base import Request
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
-from modelrouter.backends.llamacpp.grammar import calls_grammar
-from modelrouter.backends.llamacpp.native import Model, NativeGrammar, log
+from modelrouter.backends.llamacpp.engine.native import Model, NativeGrammar, log
+from modelrouter.backends.llamacpp.grammar.response_format import calls_grammar
 from modelrouter.backends.llamacpp.prompt import PromptWriter, plain_messages
 from modelrouter.backends.llamacpp.tools import (
     ToolCallAssembler,
