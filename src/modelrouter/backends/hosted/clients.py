@@ -72,8 +72,8 @@ def install() -> None:
         if library is not None and not isinstance(
             vars(library.Client).get("follow_redirects"), _Follows
         ):
-            library.Client.follow_redirects = _Follows()  # type: ignore[attr-defined]
-            library.AsyncClient.follow_redirects = _Follows()  # type: ignore[attr-defined]
+            library.Client.follow_redirects = _Follows()
+            library.AsyncClient.follow_redirects = _Follows()
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_unsaid)
 

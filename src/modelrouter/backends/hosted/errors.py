@@ -449,8 +449,8 @@ def _secrets(card: ModelCard) -> Iterator[str]:
         yield from {card.api_key.get_secret_value(), card.api_key.get_secret_value().strip()} - {""}
     if card.address is not None:
         yield from secrets_of(card.address)
-    for variable in [name for name in os.environ if name.endswith(_BASES)]:
-        yield from secrets_of(os.environ[variable])
+    for name in [name for name in os.environ if name.endswith(_BASES)]:
+        yield from secrets_of(os.environ[name])
     for variable in {card.api_key_env, *key_variables(card.name)} - {None}:
         value = os.environ.get(str(variable), "").strip()
         if value:
