@@ -22,7 +22,7 @@ from modelrouter import (
     Rule,
     Task,
 )
-from modelrouter.backends.base import Request
+from modelrouter.backends.base import EmbeddingRequest, ImageRequest, MixedRequest, Request
 from modelrouter.catalog import Price
 from modelrouter.client.options import CallOptions, ImageOptions
 from modelrouter.payload import carried, texts
@@ -288,6 +288,17 @@ def test_a_request_has_no_field_that_is_not_carried() -> None:
     assert {f"m{i}" for i in range(1, 7)} <= found
 
 
+def test_requests_of_other_kinds_have_no_field_that_is_not_read() -> None:
+    """Of drawing, prompt and options are read; of vectors the texts. The rest is no text."""
+    fields = {
+        ImageRequest: {"card", "timeout_s", "prompt", "options"},
+        EmbeddingRequest: {"card", "timeout_s", "texts", "dimensions", "truncate"},
+        MixedRequest: {"card", "timeout_s", "items", "truncate"},
+    }
+    for kind, known in fields.items():
+        assert {f.name for f in dataclasses.fields(kind)} == known
+
+
 @pytest.mark.parametrize("name", sorted(set(ImageOptions.__annotations__)))
 def test_options_of_drawing_are_read_too(far, name: str) -> None:
     """All but the router's own; those that take no free text cannot hold an address."""
@@ -303,6 +314,21 @@ def test_options_of_drawing_are_read_too(far, name: str) -> None:
         pytest.raises(NoEligibleModelError),
     ):
         one.generate_image("A red kite.", model=card.name, **{name: value})
+    assert len(far.requests) == before
+
+
+def test_texts_of_vectors_are_read_too(far) -> None:
+    card = ModelCard.hosted(
+        "openai/text-embedding-3-small", api_base=far.base_url, api_key="sk-test"
+    )
+    before = len(far.requests)
+    with Router(catalog=Catalog([card]), policy=HERE) as one:
+        for ask in (
+            lambda: one.embedding(["a kite", f"to {MAIL}"], model=card.name),
+            lambda: one.embed(["a kite", f"to {MAIL}"], model=card.name),
+        ):
+            with pytest.raises(NoEligibleModelError):
+                ask()
     assert len(far.requests) == before
 
 

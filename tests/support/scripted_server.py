@@ -313,7 +313,7 @@ class ScriptedServer:
         self._lock = threading.Lock()
         self.disconnected = threading.Event()
         self._connections: set[socket.socket] = set()
-        self._http = ThreadingHTTPServer((self.host, 0), self._handler())
+        self._http = _Server((self.host, 0), self._handler())
         self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, args=(0.005,), daemon=True).start()
         return self
@@ -377,6 +377,11 @@ class ScriptedServer:
                 server._connections.discard(self.connection)
 
         return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    """Connections that wait to be taken: with five, a crowd's are reset."""
 
 
 def _head(x: Exchange, kind: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from modelrouter.catalog.address import secrets_of
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.loopback import ElsewhereError, async_transport, transport
 
-__all__ = ["asking", "awaited_client", "client", "install", "left", "once"]
+__all__ = ["asking", "awaited_client", "client", "left", "once", "watch"]
 
 _LIBRARIES: Final = ("httpx", "httpx2")
 _asked: ContextVar[ModelCard | None] = ContextVar("modelrouter_asked", default=None)
@@ -65,7 +65,7 @@ class _Follows:
         instance.__dict__["follow_redirects"] = value
 
 
-def install() -> None:
+def watch() -> None:
     """Have the clients of the process, and their logs, read what :func:`asking` says."""
     for name in _LIBRARIES:
         library = sys.modules.get(name)

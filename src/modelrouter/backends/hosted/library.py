@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import Any, Final
 
-from modelrouter.backends.hosted.clients import install
+from modelrouter.backends.hosted.clients import watch
 from modelrouter.exceptions import MissingDependencyError
 
 __all__ = ["litellm", "loaded", "warm"]
@@ -43,7 +43,7 @@ def litellm() -> Any:
                     hint="pip install --upgrade litellm",
                 ) from exc
             _settle(module)
-            install()
+            watch()
             _litellm = module
     return _litellm
 
