@@ -193,7 +193,8 @@ def test_the_same_request_without_personal_data_does_leave(router, far) -> None:
         parameters={**told, "extra_body": WHOLE["extra_body"]},
     )
     seen = carried(task)
-    assert [t for t in texts(dict(sent.body)) if t not in seen and t not in ("model", "far")] == []
+    protocol = {"model", "far", *WHOLE}
+    assert [t for t in texts(dict(sent.body)) if t not in seen and t not in protocol] == []
     assert "a friend" in json.dumps(sent.body)  # extra_body is sent
 
 
@@ -336,6 +337,13 @@ def test_pictures_are_read_but_for_their_pixels() -> None:
     pixels = "A" * 40_000  # as an encoded file it would count as unread
     body = {"url": f"data:image/png;base64,{pixels}", "seen": "x"}
     assert list(texts(body)) == ["url", "data:image/png;base64,", "seen", "x"]
+
+
+def test_schemas_that_are_no_json_are_read_all_the_same() -> None:
+    odd = {"type": "function", "function": {"name": "f", "x": {f"to {MAIL}"}}}
+    assert read(Task.of("Go on.", tools=[odd])).pii == ("email",)
+    quoted = {"type": "function", "description": f'say:\n"{MAIL}" or "\\u002b44 20 7946 0958"'}
+    assert read(Task.of("Go on.", tools=[quoted])).pii == ("email", "phone")
 
 
 def test_what_holds_itself_ends() -> None:

@@ -6,6 +6,7 @@ sent is one that was read; :func:`texts` is every text in it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -62,7 +63,26 @@ def carried(task: Task) -> str:
         response_format=task.response_format,
         parameters=task.parameters,
     )
-    return "\n ".join(texts(body))
+    # Schemas hold no parts of a text, and are long: they are read as they are sent, as JSON.
+    schemas = []
+    for name in _SCHEMAS:
+        if (written := _json(body.get(name))) is not None:
+            schemas.append(written)
+            del body[name]
+    return "\n ".join([*schemas, *texts(body)])
+
+
+_SCHEMAS: Final = ("tools", "response_format")
+
+
+def _json(value: Any) -> str | None:
+    """A schema in JSON, its texts in their own letters; ``None`` where it cannot be written."""
+    if value is None:
+        return None
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):  # no JSON, or it holds itself
+        return None
 
 
 def _told(message: Message) -> str | None:

@@ -76,7 +76,7 @@ def _written(found: re.Match[str]) -> str:
     return _TABLE[found[0]]
 
 
-_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrt])|([\"'/]))")
+_ESCAPE: Final = re.compile(r"\\{1,8}(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrt])|([\"'/]))")
 """As JSON and most languages write signs."""
 
 
