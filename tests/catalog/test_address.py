@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import pickle
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -225,6 +228,30 @@ def test_an_address_in_the_environment_is_kept_apart_too() -> None:
     made = found.catalog.get("openai/gpt-4o")
     is_clean(made, found.catalog)
     assert made.address == ADDRESSES[0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["models"],
+        ["models", "--json"],
+        ["route", "--json", "hello there"],
+        ["ask", "--model", "openai/gpt-4o", "hello there"],
+    ],
+    ids=" ".join,
+)
+def test_the_command_line_does_not_show_it(command: list[str]) -> None:
+    environment = {**os.environ, "OPENAI_BASE_URL": ADDRESSES[0], "OPENAI_API_KEY": "sk-test"}
+    done = subprocess.run(
+        [sys.executable, "-m", "modelrouter.cli", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout + done.stderr
+    is_clean(done.stdout, done.stderr)
 
 
 def test_a_printed_table_does_not_show_it() -> None:
