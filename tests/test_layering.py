@@ -20,6 +20,7 @@ ORDER = (
     "images",
     "task",
     "config",
+    "payload",
     "signals",
     "catalog",
     "hub",

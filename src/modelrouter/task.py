@@ -33,7 +33,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _SYSTEM_ROLES: Final = ("system", "developer")
-_NOTHING: Final = (None,) * 6
+_NOTHING: Final = (None,) * 7
 _IMAGE_PARTS: Final = ("image_url", "input_image", "image")
 _AUDIO_PARTS: Final = ("input_audio", "audio", "audio_url")
 _LEFT_OUT: Final = "[A picture was shown here; it is left out.]"
@@ -76,6 +76,8 @@ class Task:
         max_tokens: the caller's bound on the answer, if any.
         kind: the caller's word for what kind of task this is; ``None`` lets the router read it.
         metadata: the caller's own facts, readable by policy rules; never sent to a model.
+        parameters: what else is sent with it, by OpenAI's names (``stop``, ``user``, ...), as far
+            as it is known when the task is decided on; it is read for personal data.
     """
 
     messages: tuple[Message, ...]
@@ -85,6 +87,7 @@ class Task:
     max_tokens: int | None = None
     kind: Kind | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -97,6 +100,7 @@ class Task:
         max_tokens: int | None = None,
         kind: Kind | None = None,
         metadata: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> Task:
         """Build a Task from a string, a list of OpenAI messages, or another Task.
 
@@ -105,7 +109,7 @@ class Task:
         Raises:
             InvalidTaskError: with the field and what is wrong with it.
         """
-        fields = (tools, tool_choice, response_format, max_tokens, kind, metadata)
+        fields = (tools, tool_choice, response_format, max_tokens, kind, metadata, parameters)
         if type(task) is str and fields == _NOTHING:
             return cls((_said(task),))  # the usual case has nothing to check but the text
         given: dict[str, Any] = {
@@ -114,7 +118,8 @@ class Task:
             "response_format": _response_format(response_format),
             "max_tokens": _max_tokens(max_tokens),
             "kind": _kind(kind),
-            "metadata": _metadata(metadata),
+            "metadata": _mapping(metadata, "metadata"),
+            "parameters": _mapping(parameters, "parameters"),
         }
         given = {name: value for name, value in given.items() if value is not None}
         if isinstance(task, Task):
@@ -351,9 +356,9 @@ def _kind(value: object) -> Kind | None:
     raise InvalidTaskError("kind", f"unknown kind {value!r}.", hint=f"One of {', '.join(KINDS)}.")
 
 
-def _metadata(value: object) -> Mapping[str, Any] | None:
+def _mapping(value: object, where: str) -> Mapping[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise InvalidTaskError("metadata", f"expected a mapping, got {type(value).__name__}.")
+        raise InvalidTaskError(where, f"expected a mapping, got {type(value).__name__}.")
     return dict(value)

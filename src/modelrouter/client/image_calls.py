@@ -119,7 +119,9 @@ def _drawing(
     if not isinstance(prompt, str) or not prompt.strip():
         raise InvalidTaskError("prompt", "says nothing.", hint="Say what is to be seen.")
     told = drawing_options(options)
-    task = Task.of(prompt, kind="image_generation", metadata=options.get("metadata"))
+    task = Task.of(
+        prompt, kind="image_generation", metadata=options.get("metadata"), parameters=told
+    )
     settings = GenerationSettings(extra={"n": told["n"]} if "n" in told else {})
     call = _call(parts, task, model, options, settings=settings, spent=_drawn_for)
 

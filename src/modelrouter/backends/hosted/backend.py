@@ -9,8 +9,10 @@ file and list of Anthropic's headers instead of downloading them (``LITELLM_LOCA
 and ``LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS`` are set unless they are already, and stay), downloads
 no tokenizers, sends no telemetry, prints no advice, its loggers are silent unless ``LITELLM_LOG``
 is set, and a model may repeat itself in a stream without an error (unless
-``REPEATED_STREAMING_CHUNK_LIMIT`` is set). What is sent through httpx from here is bounded in size
-(:mod:`modelrouter.backends.hosted.bounds`); other requests of the process are as they were.
+``REPEATED_STREAMING_CHUNK_LIMIT`` is set). The classes of httpx's clients get a property in place
+of their attribute ``follow_redirects``; it says what that said, but for calls made here. What is
+sent through them from here is bounded in size (:mod:`modelrouter.backends.hosted.bounds`); other
+requests of the process are as they were.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from typing import Any, Final, TypeVar
 
 from modelrouter.backends.base import Request
 from modelrouter.backends.hosted.bounds import REPLY, STREAM, bounded
+from modelrouter.backends.hosted.calling import athrough_own_client, through_own_client
+from modelrouter.backends.hosted.clients import asking
 from modelrouter.backends.hosted.embeddings import HostedEmbeddings
 from modelrouter.backends.hosted.errors import timed_out, translate
 from modelrouter.backends.hosted.images import HostedImages
@@ -61,7 +65,7 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         module = litellm()
         error: BackendError
         try:
-            call = _once(lambda: module.completion(**parameters(request)))
+            call = _once(lambda: _completion(module, request.card, parameters(request)))
             with bounded(REPLY), BoundedIterator(call, Deadline(request.timeout_s)) as answers:
                 return completion(next(answers), request)
         except TIMEOUTS:
@@ -80,7 +84,7 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
             given = {**parameters(request), "timeout": None}
             async with Deadline(request.timeout_s).bound():
                 with bounded(REPLY):
-                    response = await _acompletion(module, given)
+                    response = await _acompletion(module, request.card, given)
             return completion(response, request)
         except TIMEOUTS:
             error = timed_out(request.card, request.timeout_s)
@@ -112,12 +116,14 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         error: BackendError | None = None
         try:
             async with reader.deadline.bound():
+                given = parameters(request, stream=True)
                 with bounded(STREAM):
-                    source = await _acompletion(module, parameters(request, stream=True))
+                    source = await _acompletion(module, request.card, given)
                 reader.source = source
             while True:
                 async with reader.deadline.bound():
-                    with bounded(STREAM):  # with some providers it is only now that it is sent
+                    # Some are sent when the first piece is asked for.
+                    with asking(request.card), bounded(STREAM):
                         raw = await anext(source, None)
                 if raw is None:
                     break
@@ -146,9 +152,15 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         """As :meth:`close`."""
 
 
-async def _acompletion(module: Any, given: dict[str, Any]) -> Any:
+def _completion(module: Any, card: ModelCard, given: dict[str, Any]) -> Any:
+    with asking(card):
+        return module.completion(**through_own_client(card, given))
+
+
+async def _acompletion(module: Any, card: ModelCard, given: dict[str, Any]) -> Any:
     await entered(module)
-    return await module.acompletion(**given)
+    with asking(card):
+        return await module.acompletion(**athrough_own_client(card, given))
 
 
 def _once(call: Callable[[], T]) -> Generator[T, None, None]:
@@ -156,12 +168,14 @@ def _once(call: Callable[[], T]) -> Generator[T, None, None]:
 
 
 def _events(module: Any, reader: StreamReader) -> Generator[Any, None, None]:
+    card = reader.request.card
+    given = parameters(reader.request, stream=True)
     with bounded(STREAM):
-        reader.source = source = module.completion(**parameters(reader.request, stream=True))
+        reader.source = source = _completion(module, card, given)
     pieces = iter(source)
     try:
         while True:
-            with bounded(STREAM):  # with some providers it is only now that it is sent
+            with asking(card), bounded(STREAM):  # some are sent when the first piece is asked for
                 raw = next(pieces, _END)
             if raw is _END:
                 return

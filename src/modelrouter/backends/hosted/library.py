@@ -12,6 +12,7 @@ import threading
 from typing import Any, Final
 
 from modelrouter.backends.hosted.bounds import install
+from modelrouter.backends.hosted.clients import watch
 from modelrouter.exceptions import MissingDependencyError
 
 __all__ = ["litellm", "loaded", "warm"]
@@ -43,6 +44,7 @@ def litellm() -> Any:
                     hint="pip install --upgrade litellm",
                 ) from exc
             _settle(module)
+            watch()
             _litellm = module
     return _litellm
 
