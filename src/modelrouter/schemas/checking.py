@@ -23,7 +23,10 @@ class Checker(Protocol):
 
 
 def problem(found: object, schema: Any) -> str:
-    """Why a value does not follow a schema; empty if it does, or if the schema cannot be read."""
+    """Why a value does not follow a schema, as the end of a sentence.
+
+    Empty if it does, or if the schema cannot be read.
+    """
     import jsonschema
     from jsonschema_specifications import REGISTRY
     from referencing.exceptions import Unresolvable
@@ -38,11 +41,11 @@ def problem(found: object, schema: Any) -> str:
         return ""  # the provider has taken it; nothing can be held against it
     except (OverflowError, ValueError, TypeError) as exc:
         # Numbers beyond a double's range end jsonschema's arithmetic.
-        return f"the answer cannot be held against its schema: {exc}"
+        return f"cannot be held against its schema: {exc}"
     if error is None:
         return ""
-    place = "/".join(map(str, error.absolute_path)) or "the whole answer"
-    return f"the answer does not follow its schema at {place}: {error.message[:200]}"
+    place = "/".join(map(str, error.absolute_path)) or "the top"
+    return f"does not follow its schema at {place}: {error.message[:200]}"
 
 
 def checked(schema: Any) -> Checker:

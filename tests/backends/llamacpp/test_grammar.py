@@ -262,7 +262,7 @@ UNREADABLE: list[tuple[Any, str]] = [
     ({"type": "string", "pattern": "("}, "is not a 'regex'"),
     ({"$ref": "other.json"}, "other.json"),
     ({"$ref": "#/$defs/missing"}, "missing"),
-    ({"items": {"$ref": "#/$defs/x"}, "$defs": {"x": 5}}, "5 is"),
+    ({"items": {"$ref": "#/$defs/x"}, "$defs": {"x": 5}}, "#/$defs/x"),
     ({"items": {"$ref": "#/x"}, "x": {"type": "str"}}, "'str' is not valid"),
     ({"$ref": "#"}, "nothing is valid"),
     ({"allOf": [{"$ref": "#"}], "type": "object"}, "nothing is valid"),
@@ -299,15 +299,20 @@ def test_a_schema_under_which_nothing_is_valid_is_no_grammar(model: Model, schem
 
 
 def test_an_alternative_of_which_nothing_can_be_kept_is_left_out(model: Model) -> None:
-    class Priced(pydantic.BaseModel):
-        price: decimal.Decimal
-        before: decimal.Decimal | None = None
-
-    schema = Priced.model_json_schema()
-    assert "(?!" in json.dumps(schema)
+    """As pydantic writes a Decimal."""
+    pattern = r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"
+    price = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": pattern}]}
+    before = {"anyOf": [*price["anyOf"], {"type": "null"}], "default": None}
+    schema = {
+        "type": "object",
+        "properties": {"price": price, "before": before, "after": {"$ref": "#/$defs/Price"}},
+        "required": ["price", "before", "after"],
+        "$defs": {"Price": price},
+    }
     for value in check(model, schema, range(12)):
         assert isinstance(value["price"], (int, float))
-        Priced.model_validate(value)
+        assert isinstance(value["after"], (int, float))
+        assert value["before"] is None or isinstance(value["before"], (int, float))
 
 
 def test_an_alternative_that_can_be_kept_in_part_stays(model: Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +118,9 @@ def _made(model: Vocabulary, shown: Mapping[int, bytes]) -> tuple[Any, Any]:
     every = range(model.n_vocab)
     ends = np.array([model.ends(t) for t in every], np.bool_)
     pieces = [b"" if ends[t] else model.piece(t) or shown.get(t, b"") for t in every]
-    wrapped = _Wrapped(pieces, [int(t) for t in np.flatnonzero(ends)], _reader(model, pieces))
+    wrapped = _Wrapped(
+        pieces, [int(t) for t in np.flatnonzero(ends)], _reader(model, pieces, shown)
+    )
     tokenizer = llguidance.LLTokenizer(
         llguidance.TokenizerWrapper(wrapped), n_vocab=model.n_vocab, eos_token=wrapped.ends or None
     )
@@ -143,12 +146,16 @@ class _Wrapped:
         return list(self._read(text.encode() if isinstance(text, str) else text))
 
 
-def _reader(model: Vocabulary, pieces: list[bytes]) -> Callable[[bytes], Sequence[int]]:
+def _reader(
+    model: Vocabulary, pieces: list[bytes], shown: Mapping[int, bytes]
+) -> Callable[[bytes], Sequence[int]]:
     """How the model would write a text that is forced; holds no reference to the model."""
     found = weakref.ref(model)
     by_text = {piece: token for token, piece in enumerate(pieces) if piece}
+    marks = {text: token for token, text in shown.items()}
+    between = re.compile(b"(" + b"|".join(map(re.escape, marks)) + b")") if marks else None
 
-    def read(text: bytes) -> Sequence[int]:
+    def plain(text: bytes) -> Sequence[int]:
         known = found()
         if known is not None:
             try:
@@ -159,6 +166,14 @@ def _reader(model: Vocabulary, pieces: list[bytes]) -> Callable[[bytes], Sequenc
             if b"".join(map(pieces.__getitem__, tokens)) == text:
                 return tokens
         return _longest(text, by_text)
+
+    def read(text: bytes) -> Sequence[int]:
+        if between is None:
+            return plain(text)
+        tokens: list[int] = []
+        for part in filter(None, between.split(text)):
+            tokens += [marks[part]] if part in marks else plain(part)
+        return tokens
 
     return read
 
