@@ -19,6 +19,7 @@ ORDER = (
     "_sqlite",
     "images",
     "task",
+    "turns",
     "config",
     "schemas",
     "signals",
