@@ -294,7 +294,7 @@ class Decision:
         these keywords it is checked when it is there, as a hosted model's answer is by all. One
         that fails is not taken: the next candidate is asked.
         """
-        found = []
+        found: list[str] = []
         for schema in _schemas(self.situation.task):
             with contextlib.suppress(Unreadable):  # told where it is to be followed
                 found += kept(schema).after

@@ -37,9 +37,9 @@ def problem(found: object, schema: Any) -> str:
         formats = jsonschema.Draft202012Validator.FORMAT_CHECKER
         validator = checker(schema, registry=REGISTRY, format_checker=formats)
         error = jsonschema.exceptions.best_match(validator.iter_errors(found))
-    except (Unreadable, Unresolvable, RecursionError):
+    except (Unreadable, Unresolvable, RecursionError, AttributeError, KeyError):
         return ""  # the provider has taken it; nothing can be held against it
-    except (OverflowError, ValueError, TypeError) as exc:
+    except (ArithmeticError, ValueError, TypeError) as exc:
         # Numbers beyond a double's range end jsonschema's arithmetic.
         return f"cannot be held against its schema: {exc}"
     if error is None:
@@ -56,7 +56,7 @@ def checked(schema: Any) -> Checker:
     """
     import jsonschema
 
-    named = isinstance(schema, Mapping) and "$schema" in schema
+    named = isinstance(schema, Mapping) and isinstance(schema.get("$schema"), str)
     newest = jsonschema.Draft202012Validator
     drafts = (newest, jsonschema.Draft7Validator, jsonschema.Draft4Validator)
     if named:
@@ -70,7 +70,8 @@ def checked(schema: Any) -> Checker:
         except RecursionError as exc:
             raise Unreadable("#", "it is nested too deeply") from exc
         else:
-            return _extended(draft)
+            found: Checker = _extended(draft)
+            return found
     assert first is not None
     place = "/".join(["#", *(str(step) for step in first.absolute_path)])
     raise Unreadable(place, first.message[:200]) from first
@@ -98,7 +99,8 @@ def _extended(draft: Any) -> Any:
     """A draft's validator whose patterns may have what Python's own expressions lack."""
     import jsonschema
 
-    return jsonschema.validators.extend(
+    extend: Any = jsonschema.validators.extend
+    return extend(
         draft,
         {
             "pattern": _pattern,

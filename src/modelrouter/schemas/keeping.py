@@ -13,18 +13,28 @@ place that refers to it whether its objects may be closed.
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from modelrouter.schemas.base import NotKept, Unreadable
 from modelrouter.schemas.checking import checked, is_checked
 from modelrouter.schemas.patterns import portable
+from modelrouter.schemas.values import (
+    KNOWN_FORMATS,
+    LARGEST,
+    OTHER_FORMATS,
+    WRITTEN_FORMATS,
+    bounds,
+    check_apart,
+    is_counted,
+    names_pattern,
+    types_of,
+    values_of,
+    within_one,
+)
 
 __all__ = ["Kept", "kept"]
 
@@ -59,39 +69,6 @@ _READ: Final = frozenset().union(
 )
 """The keywords that say which values are valid; all others are about them."""
 
-_DAY: Final = (
-    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    r"|02-(?:0[1-9]|1[0-9]|2[0-8]))"
-)
-_LEAP_DAY: Final = (
-    r"(?:[1-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26])00)-02-29"
-)
-_DATE: Final = f"(?:[1-9][0-9]{{3}}-{_DAY}|{_LEAP_DAY})"
-_CLOCK: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
-_TIME: Final = rf"{_CLOCK}:[0-5][0-9](?:\.[0-9]{{1,6}})?(?:Z|[+-]{_CLOCK})"
-_WRITTEN_FORMATS: Final = {"date": _DATE, "time": _TIME, "date-time": f"{_DATE}T{_TIME}"}
-"""Those of which llguidance would write some that are none, as 30 February."""
-
-_KNOWN_FORMATS: Final[dict[str, int]] = {
-    "duration": 60,
-    "email": 254,
-    "hostname": 253,
-    "ipv4": 15,
-    "ipv6": 45,
-    "uuid": 36,
-    "uri": 2_000,
-}
-"""Those that llguidance writes, and the most characters that one needs."""
-
-_OTHER_FORMATS: Final = frozenset(
-    """idn-email idn-hostname uri-reference iri iri-reference uri-template json-pointer
-    relative-json-pointer regex""".split()
-)
-"""Formats of the specification that no grammar here writes; others mean nothing, and are let be."""
-
-_BEGINNING: Final = re.compile(r"\^([A-Za-z0-9_ -]+)(?![A-Za-z0-9_ *?{-])")
-_MOST_PLACES: Final = 6
-_LARGEST: Final = 10**18
 _NOTHING: Final = "nothing is valid under it"
 
 
@@ -131,6 +108,10 @@ def _kept(text: str) -> Kept:
         raise Unreadable(exc.path, _NOTHING) from exc
     except RecursionError as exc:
         raise Unreadable("#", "it is nested too deeply") from exc
+    except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as exc:
+        # What is referred to may stand where the check of the whole did not look, and the
+        # libraries that read addresses and numbers raise what they like.
+        raise Unreadable("#", f"it makes no sense ({exc})") from exc
 
 
 class _Impossible(Exception):
@@ -232,11 +213,12 @@ class _Writer:
         inner = alone and _passes_on(node)
         out: dict[str, Any] = {k: v for k, v in node.items() if k in _AS_IT_IS}
         out.update({k: int(v) for k, v in node.items() if k in _COUNTS})
-        _bounds(node, out)
-        for keyword in [k for k in _BOUNDS & out.keys() if abs(out[k]) > _LARGEST]:
+        bounds(node, out)
+        for keyword in [k for k in _BOUNDS & out.keys() if abs(out[k]) > LARGEST]:
             del out[keyword]  # beyond what llguidance counts to
             notes.add(keyword, path)
-        if _places(node.get("multipleOf", 1)) > _MOST_PLACES:
+        within_one(out)
+        if not is_counted(node.get("multipleOf", 1)):
             del out["multipleOf"]
             notes.add("multipleOf", path)
         for keyword in _LEFT_OUT:
@@ -391,7 +373,7 @@ class _Writer:
     def _told_apart(self, ways: list[tuple[Any, Any]]) -> tuple[bool, str | None]:
         """Whether no value is valid for two alternatives of ``oneOf``, and by which property."""
         looked = [self._looked_at(*way) for way in ways]
-        kinds = [_types_of(node) for node, _ in looked]
+        kinds = [types_of(node) for node, _ in looked]
         if all(
             a is not None and b is not None and not a & b
             for i, a in enumerate(kinds)
@@ -402,7 +384,7 @@ class _Writer:
             return False, None
         for name in sorted(set.intersection(*(set(node["properties"]) for node, _ in looked))):
             values = [
-                _values_of(self._looked_at(node["properties"][name], at)[0]) for node, at in looked
+                values_of(self._looked_at(node["properties"][name], at)[0]) for node, at in looked
             ]
             known = [v for v in values if v]
             if len(known) == len(ways) and sum(map(len, known)) == len(frozenset().union(*known)):
@@ -441,18 +423,18 @@ class _Writer:
                 out["pattern"] = portable(node["pattern"])
             except NotKept:
                 notes.add("pattern", path)
-                notes.blind = node.get("format") not in {*_WRITTEN_FORMATS, *_KNOWN_FORMATS}
+                notes.blind = node.get("format") not in {*WRITTEN_FORMATS, *KNOWN_FORMATS}
         form = node.get("format")
-        if form in _WRITTEN_FORMATS:
-            own = {"pattern": f"^{_WRITTEN_FORMATS[form]}$"}
+        if form in WRITTEN_FORMATS:
+            own = {"pattern": f"^{WRITTEN_FORMATS[form]}$"}
             if "pattern" in out:
                 out["allOf"] = [own]
             else:
                 out.update(own)
-        elif form in _KNOWN_FORMATS:
+        elif form in KNOWN_FORMATS:
             out["format"] = form
-            out.setdefault("maxLength", max(_KNOWN_FORMATS[form], out.get("minLength", 0)))
-        elif form in _OTHER_FORMATS and is_checked(form):
+            out.setdefault("maxLength", max(KNOWN_FORMATS[form], out.get("minLength", 0)))
+        elif form in OTHER_FORMATS and is_checked(form):
             notes.add("format", path)
 
     def _array(
@@ -475,7 +457,7 @@ class _Writer:
             elif node["unevaluatedItems"] not in (True, {}) and items is None:
                 notes.add("unevaluatedItems", path)
         if node.get("uniqueItems") is True and isinstance(items, Mapping) and not first:
-            values = _values_of(self._looked_at(items, resolver)[0])
+            values = values_of(self._looked_at(items, resolver)[0])
             if values:  # so many there are, and no more
                 out["maxItems"] = min(len(values), out.get("maxItems", len(values)))
 
@@ -510,7 +492,7 @@ class _Writer:
             )
         if node.get("patternProperties"):
             try:
-                _check_apart([*node["patternProperties"]])
+                check_apart([*node["patternProperties"]])
                 out["patternProperties"] = {
                     portable(pattern): self._part(
                         value, resolver, f"{path}/patternProperties/{_pointer(pattern)}", notes
@@ -545,13 +527,13 @@ class _Writer:
             return
         free = not {"properties", "patternProperties", "$ref", "allOf"} & node.keys()
         value = out.get("additionalProperties", True)
-        values = _values_of(says) if says.keys() <= {"enum", "const"} else None
+        values = values_of(says) if says.keys() <= {"enum", "const"} else None
         if free and values:
             keys = [key for key in map(json.loads, sorted(values)) if isinstance(key, str)]
             out["properties"] = dict.fromkeys(keys, value)
             out["additionalProperties"] = False
             return
-        pattern = _names_pattern(says)
+        pattern = names_pattern(says)
         if free and pattern is not None:
             out["patternProperties"] = {pattern: value}
             out["additionalProperties"] = False
@@ -635,44 +617,6 @@ def _close(node: Mapping[str, Any], out: dict[str, Any], said: _Said) -> None:
         out["additionalProperties"] = False
 
 
-def _bounds(node: Mapping[str, Any], out: dict[str, Any]) -> None:
-    for plain, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        bound, excluded = node.get(plain), node.get(exclusive)
-        if isinstance(excluded, bool):  # draft 4
-            bound, excluded = (None, bound) if excluded else (bound, None)
-        out.update({k: v for k, v in ((plain, bound), (exclusive, excluded)) if v is not None})
-    _within_one(out)
-    types = _listed(node.get("type"))
-    if "integer" not in types or "number" in types or "multipleOf" in node:
-        return
-    # Digits without end are no number to anyone; a weak model may write them.
-    low = [out[k] for k in ("minimum", "exclusiveMinimum") if k in out]
-    high = [out[k] for k in ("maximum", "exclusiveMaximum") if k in out]
-    if not low:
-        out["minimum"] = min([-_LARGEST, *(10 * b for b in high)])
-    if not high:
-        out["maximum"] = max([_LARGEST, *(10 * b for b in low)])
-
-
-def _within_one(out: dict[str, Any]) -> None:
-    """Excluded bounds that are less than one apart, written as bounds a little further in.
-
-    llguidance takes an excluded whole number for an included one there.
-    """
-    low, high = (
-        next((out[k] for k in ks if k in out), None)
-        for ks in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum"))
-    )
-    if low is None or high is None or not 0 < high - low < 1:
-        return
-    places = max(_places(low), _places(high)) + 2
-    for plain, exclusive, sign in (
-        ("minimum", "exclusiveMinimum", 1), ("maximum", "exclusiveMaximum", -1),
-    ):  # fmt: skip
-        if exclusive in out:
-            out[plain] = float(Decimal(str(out.pop(exclusive))) + sign * Decimal(10) ** -places)
-
-
 def _passes_on(node: Mapping[str, Any]) -> bool:
     """Whether a schema only hands its value on to others, of which one holds at a time."""
     rest = node.keys() - {"type"}
@@ -693,70 +637,6 @@ def _says_something(keyword: str, node: Mapping[str, Any]) -> bool:
     if keyword.startswith("depend"):
         return bool(value)
     return True
-
-
-def _places(number: float) -> int:
-    """How many decimal places a number has."""
-    exponent = Decimal(str(number)).normalize().as_tuple().exponent
-    return max(0, -int(exponent))
-
-
-def _check_apart(patterns: list[str]) -> None:
-    """Whether no key matches two of the expressions, as far as their beginnings tell.
-
-    Raises:
-        NotKept: one may.
-    """
-    begun = []
-    for pattern in patterns if len(patterns) > 1 else ():
-        found = _BEGINNING.match(pattern)
-        if found is None or "|" in pattern:
-            raise NotKept("a key may match two of them")
-        begun.append(found[1])
-    begun.sort()
-    if any(later.startswith(one) for one, later in itertools.pairwise(begun)):
-        raise NotKept("a key may match two of them")
-
-
-def _names_pattern(says: Mapping[str, Any]) -> str | None:
-    """An expression for the keys that ``propertyNames`` allows, if one says the same."""
-    if set(says) == {"pattern"}:
-        try:
-            return portable(says["pattern"])
-        except NotKept:
-            return None
-    if says.keys() <= {"minLength", "maxLength"}:
-        most = says.get("maxLength", "")
-        return f"^[\\s\\S]{{{int(says.get('minLength', 0))},{most and int(most)}}}$"
-    return None
-
-
-def _types_of(node: Mapping[str, Any]) -> frozenset[str] | None:
-    """The types that a schema names, a whole number for a number; ``None`` where it names none."""
-    if "type" not in node:
-        return None
-    return frozenset("number" if t == "integer" else t for t in _listed(node["type"]))
-
-
-def _values_of(node: Mapping[str, Any]) -> frozenset[str] | None:
-    """The values that ``const`` or ``enum`` allows, as JSON; ``None`` where it names none."""
-    if "const" in node:
-        return frozenset([_canonical(node["const"])])
-    if isinstance(node.get("enum"), list):
-        return frozenset(map(_canonical, node["enum"]))
-    if node.get("type") in ("boolean", "null"):
-        return frozenset(["true", "false"] if node["type"] == "boolean" else ["null"])
-    return None
-
-
-def _canonical(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 1.0 and 1 are the same to JSON Schema
-    return json.dumps(value, sort_keys=True)
-
-
-def _listed(types: Any) -> list[Any]:
-    return types if isinstance(types, list) else [types]
 
 
 def _pointer(name: str) -> str:

@@ -116,14 +116,14 @@ class _Translation:
                 raise NotKept("it has an anchor in its middle")
             return _ANCHORS[letter]
         if letter == "b" and in_set:
-            return r"\x{8}"
+            return r"\x08"
         if letter in ("b", "B"):
             raise NotKept("it has a word boundary")
         if letter == "0":
-            return r"\x{0}"
+            return r"\x00"
         if letter == "c" and re.match("[A-Za-z]", pattern[self._at : self._at + 1]):
             self._at += 1
-            return f"\\x{{{ord(pattern[self._at - 1]) % 32:x}}}"
+            return f"\\x{ord(pattern[self._at - 1]) % 32:02X}"
         if letter.isdigit() or letter == "k":
             raise NotKept("it refers back to a group")
         if not letter or letter.isalpha():
@@ -179,8 +179,8 @@ def _at_border(pattern: str, at: int) -> bool:
 def _code(found: re.Match[str]) -> str:
     if found[1] is not None:
         high, low = int(found[1], 16), int(found[2], 16)
-        return f"\\x{{{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):x}}}"
+        return f"\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08X}"
     value = next(int(group, 16) for group in found.groups()[2:] if group is not None)
     if 0xD800 <= value <= 0xDFFF or value > 0x10FFFF:
         raise NotKept("it has a code point that is no character")
-    return f"\\x{{{value:x}}}"
+    return f"\\U{value:08X}"

@@ -79,7 +79,7 @@ class Constraint:
 
         if self._matcher.is_stopped():  # only the end is left, which the matcher does not say
             self._check(NoTokenAllowed)
-            return self._ends[tokens]
+            return np.asarray(self._ends[tokens])
         if len(tokens) == 1:  # a token is asked about far more quickly than all of them
             found = np.array([self._matcher.validate_tokens([int(tokens[0])]) == 1])
         else:
@@ -98,7 +98,9 @@ class Constraint:
 
 
 _lock: Final = threading.Lock()
-_known: Final[weakref.WeakKeyDictionary[Any, dict[Any, Any]]] = weakref.WeakKeyDictionary()
+_known: Final[weakref.WeakKeyDictionary[Any, dict[Any, tuple[Any, Any]]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def _tokenizer(model: Vocabulary, shown: Mapping[int, bytes]) -> tuple[Any, Any]:
