@@ -43,9 +43,9 @@ from typing import Any, Protocol
 import llguidance
 import numpy as np
 
-from modelrouter.backends.llamacpp.constraint import Constraint, GrammarError
-from modelrouter.backends.llamacpp.grammar import grammar_of
-from modelrouter.backends.llamacpp.native import Model, log
+from modelrouter.backends.llamacpp.engine.native import Model, log
+from modelrouter.backends.llamacpp.grammar.constraint import Constraint, GrammarError
+from modelrouter.backends.llamacpp.grammar.response_format import grammar_of
 from modelrouter.exceptions import BadRequestError
 from modelrouter.schemas import kept, problem
 
@@ -147,7 +147,10 @@ def by_ours(schema: Any) -> tuple[str, ...]:
 
 EARLIER = """
 import json, sys
-from modelrouter.backends.llamacpp.grammar import grammar_of
+try:
+    from modelrouter.backends.llamacpp.grammar.response_format import grammar_of
+except ImportError:
+    from modelrouter.backends.llamacpp.grammar import grammar_of
 from modelrouter.exceptions import ModelRouterError
 for line in sys.stdin:
     form = {"type": "json_schema", "json_schema": {"name": "s", "schema": json.loads(line)}}

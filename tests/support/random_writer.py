@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from modelrouter.backends.llamacpp.constraint import Constraint
-from modelrouter.backends.llamacpp.native import Model
+from modelrouter.backends.llamacpp.engine.native import Model
+from modelrouter.backends.llamacpp.grammar.constraint import Constraint
 
 
 def written(model: Model, grammar: str, seed: int, free: int = 120) -> str:

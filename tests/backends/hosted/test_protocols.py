@@ -18,7 +18,7 @@ from modelrouter import (
     ServerError,
 )
 from modelrouter.backends.base import Request
-from modelrouter.router import settled_cost_usd
+from modelrouter.catalog.cost import settled_cost_usd
 from tests.backends.hosted.conftest import KEY, outcome, text_of
 from tests.support.provider_protocols import (
     ANTHROPIC,

@@ -22,9 +22,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from modelrouter.backends.llamacpp.constraint import Constraint, GrammarError
-from modelrouter.backends.llamacpp.grammar import grammar_of
-from modelrouter.backends.llamacpp.native import Model, log
+from modelrouter.backends.llamacpp.engine.native import Model, log
+from modelrouter.backends.llamacpp.grammar.constraint import Constraint, GrammarError
+from modelrouter.backends.llamacpp.grammar.response_format import grammar_of
 from modelrouter.exceptions import BadRequestError
 from modelrouter.schemas import kept, problem
 from tests.support.gguf_factory import make_tiny_gguf

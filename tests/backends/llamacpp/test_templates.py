@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelrouter.backends.llamacpp.native import Model
+from modelrouter.backends.llamacpp.engine.native import Model
 from modelrouter.backends.llamacpp.prompt import PromptWriter
 from modelrouter.backends.llamacpp.templates import NAMED, ChatTemplate, guess, named, resolve
 from modelrouter.exceptions import BadRequestError, ConfigurationError, LocalModelError

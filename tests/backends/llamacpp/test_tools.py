@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from modelrouter.backends.base import Request
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
-from modelrouter.backends.llamacpp.constraint import Constraint
-from modelrouter.backends.llamacpp.grammar import calls_grammar
-from modelrouter.backends.llamacpp.native import Model, log
+from modelrouter.backends.llamacpp.engine.native import Model, log
+from modelrouter.backends.llamacpp.grammar.constraint import Constraint
+from modelrouter.backends.llamacpp.grammar.response_format import calls_grammar
 from modelrouter.backends.llamacpp.prompt import PromptWriter, plain_messages
 from modelrouter.backends.llamacpp.tools import (
     ToolCallAssembler,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modelrouter.backends.llamacpp.constraint import Constraint, GrammarError
-from modelrouter.backends.llamacpp.generation import Generation
-from modelrouter.backends.llamacpp.grammar import calls_grammar, grammar_of
-from modelrouter.backends.llamacpp.job import Job
+from modelrouter.backends.llamacpp.engine.generation import Generation
+from modelrouter.backends.llamacpp.engine.job import Job
+from modelrouter.backends.llamacpp.engine.native import Model
+from modelrouter.backends.llamacpp.engine.sampling import Sampler
+from modelrouter.backends.llamacpp.engine.text import TextAssembler
+from modelrouter.backends.llamacpp.grammar.constraint import Constraint, GrammarError
+from modelrouter.backends.llamacpp.grammar.response_format import calls_grammar, grammar_of
 from modelrouter.backends.llamacpp.loading import Loaded
-from modelrouter.backends.llamacpp.native import Model
-from modelrouter.backends.llamacpp.sampling import Sampler
-from modelrouter.backends.llamacpp.text import TextAssembler
 from modelrouter.backends.llamacpp.tools import (
     Form,
     ToolCallAssembler,

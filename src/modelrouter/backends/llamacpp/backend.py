@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from modelrouter.backends.base import EmbeddingRequest, Request
 from modelrouter.backends.llamacpp.adapter import adapter_of, key_of
-from modelrouter.backends.llamacpp.channel import (
+from modelrouter.backends.llamacpp.engine.channel import (
     AsyncChannel,
     Channel,
     Event,
@@ -23,11 +23,11 @@ from modelrouter.backends.llamacpp.channel import (
     SyncChannel,
     Text,
 )
-from modelrouter.backends.llamacpp.embedding import Embedded
-from modelrouter.backends.llamacpp.figures import EngineFigures
-from modelrouter.backends.llamacpp.job import Job
+from modelrouter.backends.llamacpp.engine.embedding import Embedded
+from modelrouter.backends.llamacpp.engine.figures import EngineFigures
+from modelrouter.backends.llamacpp.engine.job import Job
+from modelrouter.backends.llamacpp.engine.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.prompt import plain_messages
-from modelrouter.backends.llamacpp.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
 from modelrouter.backends.llamacpp.worker import EmbeddingJob, Worker
 from modelrouter.catalog.card import ModelCard, Speed

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from modelrouter.backends.llamacpp.native import Model, NativeError
+from modelrouter.backends.llamacpp.engine.native import Model, NativeError
 from modelrouter.backends.llamacpp.templates import NAMED, TEMPLATE_KEY, ChatTemplate, resolve
 from modelrouter.backends.llamacpp.tools import Form, form_of, handles_tools, prepared
 from modelrouter.exceptions import BadRequestError, ConfigurationError, LocalModelError
