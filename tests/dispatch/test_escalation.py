@@ -123,6 +123,18 @@ def test_what_no_grammar_keeps_is_checked_afterwards_and_the_decision_says_so(
     assert "checked after" not in router.route("Extract it.").explain()
 
 
+def test_a_schema_of_json_object_is_kept_to_as_well():
+    form = {"type": "json_object", "schema": {"type": "array", "uniqueItems": True}}
+    router = router_over(
+        Scripted({"small": "[1, 1]", "large": "[1]"}), with_json(SMALL), with_json(LARGE)
+    )
+    assert router.completion("List it.", response_format=form).text == "[1]"
+    deep = router_over(
+        Scripted({"small": "[" * 100_000, "large": "[1]"}), with_json(SMALL), with_json(LARGE)
+    )
+    assert deep.completion("List it.", response_format=form).text == "[1]"
+
+
 def test_a_call_whose_arguments_break_their_schema_goes_to_the_next_model():
     parameters = {
         "type": "object",

@@ -92,13 +92,14 @@ def _form_problem(choice: Choice, wanted: Mapping[str, Any]) -> str:
         return ""
     try:
         found = json.loads(choice.message.content or "")
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         cut = " (cut off at max_tokens)" if choice.finish_reason == "length" else ""
         return f"the answer is not JSON{cut}: {exc}"
-    if kind == "json_object":
+    holder = (wanted.get("json_schema") or {}) if kind == "json_schema" else wanted
+    schema = holder.get("schema")
+    if schema is None and kind == "json_object":
         return "" if isinstance(found, dict) else "the answer is JSON, but no object"
-    schema = (wanted.get("json_schema") or {}).get("schema")
-    why = problem(found, schema) if schema else ""
+    why = problem(found, schema) if schema is not None else ""
     return why and f"the answer {why}"
 
 
@@ -108,7 +109,7 @@ def _call_problem(choice: Choice, parameters: Mapping[str, Any]) -> str:
             return f"the answer calls {call.function.name!r}, which was not offered"
         try:
             arguments = json.loads(call.function.arguments or "{}")
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             return f"the arguments of {call.function.name!r} are not JSON: {exc}"
         if not isinstance(arguments, dict):
             return f"the arguments of {call.function.name!r} are no JSON object"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
@@ -11,7 +13,10 @@ from modelrouter.schemas.base import Unreadable
 __all__ = ["checked", "is_checked", "matches", "problem"]
 
 _SECONDS: Final = 1.0
-"""The most a pattern may search for: some take exponentially long."""
+"""The most that a value's patterns may search for together: some take exponentially long."""
+
+_LEAST_S: Final = 0.001
+_until: Final[contextvars.ContextVar[float]] = contextvars.ContextVar("until")
 
 
 class Checker(Protocol):
@@ -31,6 +36,7 @@ def problem(found: object, schema: Any) -> str:
     from jsonschema_specifications import REGISTRY
     from referencing.exceptions import Unresolvable
 
+    token = _until.set(time.perf_counter() + _SECONDS)
     try:
         checker = checked(schema)
         # With its own registry jsonschema would download what a schema refers to.
@@ -42,6 +48,8 @@ def problem(found: object, schema: Any) -> str:
     except (ArithmeticError, ValueError, TypeError) as exc:
         # Numbers beyond a double's range end jsonschema's arithmetic.
         return f"cannot be held against its schema: {exc}"
+    finally:
+        _until.reset(token)
     if error is None:
         return ""
     place = "/".join(map(str, error.absolute_path)) or "the top"
@@ -85,11 +93,13 @@ def is_checked(form: str) -> bool:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a schema's expression matches somewhere in a text."""
+    """Whether a schema's expression matches somewhere in a text, as far as time allows to tell."""
     import regex
 
+    now = time.perf_counter()
+    left = max(_until.get(now + _SECONDS) - now, _LEAST_S)
     try:
-        return regex.search(pattern, text, timeout=_SECONDS) is not None
+        return regex.search(pattern, text, timeout=left) is not None
     except TimeoutError:
         return False
 
