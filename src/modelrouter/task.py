@@ -68,7 +68,7 @@ class Task:
     """One request to be routed.
 
     Attributes:
-        messages: the conversation, at least one user turn.
+        messages: the conversation; somebody says something in it, and not last an empty user turn.
         tools: OpenAI tool definitions the model may call.
         tool_choice: OpenAI's ``tool_choice``.
         response_format: OpenAI's ``response_format`` as a mapping (a pydantic class given to
@@ -130,11 +130,14 @@ class Task:
 
     @property
     def last_user(self) -> Message:
-        """The last user turn: what is being asked now."""
-        for message in reversed(self.messages):
-            if message.role == "user":
-                return message
-        raise InvalidTaskError("messages", "no user turn.")
+        """The last user turn: what is being asked now.
+
+        In a conversation without one (a system prompt alone) the last turn that says something.
+        """
+        saying = [m for m in self.messages if m.text.strip() or m.images]
+        of_user = [m for m in saying if m.role == "user"]
+        asked = of_user or [m for m in saying if m.role in _SYSTEM_ROLES] or saying
+        return (asked or self.messages)[-1]
 
     @property
     def text(self) -> str:
@@ -181,12 +184,11 @@ def _messages(raw: object) -> tuple[Message, ...]:
     if not raw:
         raise InvalidTaskError("messages", "the list is empty.", hint="Add a user message.")
     messages = tuple(_message(m, f"messages[{i}]") for i, m in enumerate(raw))
-    if not any(m.role == "user" for m in messages):
-        raise InvalidTaskError(
-            "messages",
-            f"no user turn among the roles {[m.role for m in messages]}.",
-            hint='Add {"role": "user", "content": "..."}.',
-        )
+    last = messages[-1]
+    if not any(m.text.strip() or m.images for m in messages) or (
+        last.role == "user" and not (last.text.strip() or last.images)
+    ):
+        raise _empty(f"messages[{len(messages) - 1}].content")
     return messages
 
 
@@ -215,7 +217,7 @@ def _message(raw: object, where: str) -> Message:
         )
     content = raw.get("content")
     place = where if where == "task" else f"{where}.content"
-    text, images = _content(content, place, optional=_may_be_empty(role, raw))
+    text, images = _content(content, place)
     written = dict(raw)
     if images:  # as the protocol writes them, whatever way they were given
         assert isinstance(content, Sequence)
@@ -239,14 +241,7 @@ def _written(parts: Sequence[object], images: Iterable[str]) -> Iterator[object]
             yield part
 
 
-def _may_be_empty(role: str, raw: Mapping[str, Any]) -> bool:
-    return role in ("tool", "function", "system", "developer") or (
-        role == "assistant"
-        and bool(raw.get("tool_calls") or raw.get("function_call") or raw.get("refusal"))
-    )
-
-
-def _content(content: object, where: str, *, optional: bool) -> tuple[str, tuple[str, ...]]:
+def _content(content: object, where: str) -> tuple[str, tuple[str, ...]]:
     text = ""
     images: tuple[str, ...] = ()
     if isinstance(content, str):
@@ -259,8 +254,6 @@ def _content(content: object, where: str, *, optional: bool) -> tuple[str, tuple
             f"expected text or a list of parts, got {type(content).__name__}.",
             hint="Pass a str; decode bytes first.",
         )
-    if not optional and not images and not text.strip():
-        raise _empty(where)
     return text, images
 
 
@@ -316,6 +309,12 @@ def _image_url(value: object, where: str) -> str:
 
 
 def _tools(tools: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
+        raise InvalidTaskError(
+            "tools",
+            f"expected a list of tool definitions, got {type(tools).__name__}.",
+            hint='As [{"type": "function", "function": {"name": ..., "parameters": ...}}].',
+        )
     checked = tuple(tools)
     for i, tool in enumerate(checked):
         if not isinstance(tool, Mapping) or "type" not in tool:

@@ -150,6 +150,23 @@ _PASSED_ON: Final = (
 )
 
 
+_MAPPING: Final = (Mapping, "a mapping")
+_KINDS: Final[dict[str, tuple[Any, str]]] = {
+    "stop": ((str, list, tuple), "a text or a list of texts"),
+    "seed": (int, "a whole number"),
+    "n": (int, "a whole number"),
+    "user": (str, "a text"),
+    "logit_bias": _MAPPING,
+    "logprobs": (bool, "True or False"),
+    "top_logprobs": (int, "a whole number"),
+    "parallel_tool_calls": (bool, "True or False"),
+    "reasoning_effort": (str, "a text"),
+    "extra_body": _MAPPING,
+    "stream_options": _MAPPING,
+}
+"""What may be given where nothing else looks at it before a provider does."""
+
+
 def check_names(options: Mapping[str, Any], known: type = CallOptions) -> None:
     """Refuse a misspelt option.
 
@@ -183,6 +200,21 @@ def generation_settings(options: Mapping[str, Any]) -> GenerationSettings:
     if given.get("max_tokens", UNSET) in (UNSET, None) and "max_completion_tokens" in options:
         given["max_tokens"] = options["max_completion_tokens"]
     extra = {n: options[n] for n in _PASSED_ON if options.get(n) is not None}
+    for name, (kind, what) in _KINDS.items():
+        value = options.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ConfigurationError(
+                f"{name} must be {what}, got {value!r}.", hint=f"Leave {name} out, or give {what}."
+            )
+    stops = options.get("stop")
+    if not isinstance(stops, str) and any(not isinstance(stop, str) for stop in stops or ()):
+        raise ConfigurationError(
+            f"stop={stops!r} holds what is no text.", hint='As "END" or ["END", "STOP"].'
+        )
+    if extra.get("n", 1) < 1:
+        raise ConfigurationError(f"n={extra['n']!r} is out of range.", hint="Use 1 or more.")
     return GenerationSettings(**given, extra=extra)
 
 
@@ -229,6 +261,12 @@ def checked_texts(texts: Any, options: Mapping[str, Any]) -> tuple[str, ...]:
         raise ConfigurationError(
             f"encoding_format={options['encoding_format']!r} is not offered.",
             hint="Vectors are lists of numbers: 'float'.",
+        )
+    if isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
+        raise InvalidTaskError(
+            "input",
+            f"expected a text or a list of texts, got {type(texts).__name__}.",
+            hint='As "a text" or ["a text", "another"].',
         )
     found = (texts,) if isinstance(texts, str) else tuple(texts)
     if not found:

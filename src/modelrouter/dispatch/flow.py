@@ -41,6 +41,7 @@ from modelrouter.policies.decision import Candidate, Decision, Reason
 from modelrouter.response import Usage
 from modelrouter.task import Task
 from modelrouter.trace import Attempt, Trace
+from modelrouter.turns import said
 
 __all__ = [
     "Admit",
@@ -434,7 +435,7 @@ def _request(call: Call, card: ModelCard, left: float, floor: float | None) -> R
         )
     return Request(
         card=card,
-        messages=_task_for(card, call.task).to_openai(),
+        messages=said(_task_for(card, call.task).to_openai()),
         settings=settings,
         tools=call.task.tools,
         tool_choice=call.task.tool_choice,

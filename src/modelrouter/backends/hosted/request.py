@@ -11,12 +11,14 @@ from modelrouter.backends.base import Request
 from modelrouter.catalog.builtin import key_variables
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import AuthenticationError, BadRequestError
+from modelrouter.turns import asked_by_a_user
 
 __all__ = ["parameters"]
 
 _NO_KEY: Final = "none"
 """For a server of the user's own that takes no key: the clients insist on one."""
 
+_ANSWER_A_SYSTEM_PROMPT: Final = ("openai/", "azure/")
 _A_DAY: Final = 86_400.0
 
 
@@ -31,6 +33,7 @@ def parameters(request: Request, *, stream: bool = False) -> dict[str, Any]:
     made: dict[str, Any] = {
         **request.payload(),  # first: the rest is not the caller's to change
         "model": f"openai/{card.server_model}" if card.server_model else card.name,
+        "messages": _messages(request),
         "timeout": _client_timeout(request.timeout_s),
         # Nothing is repeated underneath: the first stops litellm, whatever litellm.num_retries
         # says, the second the openai client, which would try three times.
@@ -45,6 +48,16 @@ def parameters(request: Request, *, stream: bool = False) -> dict[str, Any]:
         made["stream"] = True
         made["stream_options"] = {"include_usage": True}
     return made
+
+
+def _messages(request: Request) -> list[dict[str, Any]]:
+    """The messages, for litellm to edit.
+
+    OpenAI's own models answer a system prompt alone; others must be asked by a user.
+    """
+    if request.card.name.startswith(_ANSWER_A_SYSTEM_PROMPT):
+        return [dict(message) for message in request.messages]
+    return asked_by_a_user(request.messages)
 
 
 def _client_timeout(seconds: float | None) -> float:
