@@ -23,7 +23,7 @@ from modelrouter import (
     Usage,
 )
 from modelrouter.catalog import Price
-from modelrouter.counting import Most, usage_of
+from modelrouter.counting import Most, answers_of, usage_of
 from modelrouter.guards import Admitted, Intent, MemoryStore, Settlement, SqliteStore
 from modelrouter.guards.budgets import used
 from modelrouter.guards.store import Claim
@@ -334,12 +334,11 @@ def test_a_store_gives_nothing_to_an_account(shared, tmp_path):
     store.close()
 
 
-def test_no_number_of_answers_reserves_less_than_one(server, tmp_path):
-    for n in (-5, 0, True):
-        with make(Router, server, tmp_path) as router:
-            router.completion("Hello there.", max_tokens=60, n=n)
-            (standing,) = router.budgets()
-        assert standing.spent_usd > 0.0
+@pytest.mark.parametrize("n", [-5, 0, True, None, 2.5, "3"])
+def test_no_number_of_answers_counts_as_less_than_one(n):
+    assert answers_of({"n": n}) == 1
+    assert answers_of({"extra_body": {"n": n}}) == 1
+    assert answers_of({"n": n, "extra_body": {"n": 3}}) == 3
 
 
 # -- any at all ----------------------------------------------------------------------------------
