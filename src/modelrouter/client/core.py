@@ -43,7 +43,7 @@ from modelrouter.counting import (
     most_of,
     most_of_vectors,
 )
-from modelrouter.dispatch.acceptance import Rejection, rejection
+from modelrouter.dispatch.acceptance import Rejection, rejection, unanswered
 from modelrouter.dispatch.affinity import Conversations, steady
 from modelrouter.dispatch.cache import Cache, CachedAnswer, CacheLike
 from modelrouter.dispatch.continuation import asked_to_continue
@@ -314,7 +314,7 @@ class _Parts:
             reply = _whole(value, candidate.card)
             if reply is None:
                 return None
-            return rejection(reply, candidate.card, task, kind, policy, curves)
+            return rejection(reply, candidate.card, task, decision.signals, policy, curves)
 
         def floor(candidate: Candidate) -> float | None:
             least = policy.least_confidence(kind)
@@ -526,6 +526,7 @@ class _Parts:
             keep=self._keeper(call),
             settle=settle,
             go_on=go_on,
+            judge=lambda reply: unanswered(reply, call.task, call.decision.signals, call.policy),
         )
 
     def _complete(self, call: Call) -> Completion:

@@ -1,20 +1,25 @@
-"""Whether an answer will do: how sure its model was, its form, its calls, the user's own check."""
+"""Whether an answer will do: is it one, how sure its model was, its form and calls, your check."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from modelrouter.catalog.card import ModelCard
+from modelrouter.dispatch.answer_checks import Asked, empty, no_answer, payload_of
 from modelrouter.policies.base import Policy
 from modelrouter.response import Choice, Completion, least_confidence
 from modelrouter.schemas import problem
 from modelrouter.scoring.confidence import Curves
+from modelrouter.signals.base import Signals
 from modelrouter.task import Kind, Task
 
-__all__ = ["Rejection", "certainty", "rejection"]
+__all__ = ["Rejection", "certainty", "rejection", "unanswered"]
+
+_SURE_KIND: Final = 0.6
+"""Confidence in a task's kind from which its answer is held against what that kind expects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +28,10 @@ class Rejection:
 
     Attributes:
         why: in words, for the trace.
-        check: ``confidence``, ``form``, ``calls`` or ``accept``.
+        check: ``answer``, ``confidence``, ``form``, ``calls`` or ``accept``.
         certainty: how likely the answer is right all the same, 0 to 1; the best of several
-            answers is returned where nobody's will do.
+            answers is returned where nobody's will do. Below 0 for what is no answer: a loop is
+            what a model is surest of.
     """
 
     why: str
@@ -39,13 +45,53 @@ class Rejection:
 
 
 def rejection(
-    reply: Completion, card: ModelCard, task: Task, kind: Kind, policy: Policy, curves: Curves
+    reply: Completion,
+    card: ModelCard,
+    task: Task,
+    signals: Signals,
+    policy: Policy,
+    curves: Curves,
 ) -> Rejection | None:
     """The first reason why this answer will not do; ``None`` if it will."""
+    kind = signals.kind
     sure = certainty(reply, kind, curves)
+    if why := unanswered(reply, task, signals, policy):
+        said_nothing = all(empty(choice.message.content or "") for choice in reply.choices)
+        return Rejection(why, "answer", -1.0 if said_nothing else -0.5)
     for check, why in _complaints(reply, task, kind, policy, sure):
         return Rejection(why, check, 0.0 if sure is None else sure)
     return None
+
+
+def unanswered(reply: Completion, task: Task, signals: Signals, policy: Policy) -> str:
+    """Why none of the reply's texts is an answer to the task; "" where one may be.
+
+    What calls tools or is to be JSON is judged by its form.
+    """
+    if not policy.check_answers or (task.response_format or {}).get("type", "text") != "text":
+        return ""
+    if not reply.choices or any(choice.message.tool_calls for choice in reply.choices):
+        return ""
+    asked = _asked(task, signals)
+    why = ""
+    for choice in reply.choices:
+        stopped = choice.finish_reason == "stop" and "stop" not in task.parameters
+        why = no_answer(choice.message.content or "", asked, stopped=stopped)
+        if not why:
+            return ""
+    return why
+
+
+def _asked(task: Task, signals: Signals) -> Asked:
+    """What the answer is held against; the kind only where it is sure and the user spoke last."""
+    last = task.last_user
+    kind: Kind | None = signals.kind
+    if task.messages[-1] is not last or (
+        task.kind is None and signals.kind_confidence < _SURE_KIND
+    ):
+        kind = None
+    context = "\n".join(m.text for m in task.messages if m is not last)
+    return Asked(last.text, kind, payload_of(last.text), context)
 
 
 def certainty(reply: Completion, kind: Kind, curves: Curves) -> float | None:

@@ -32,6 +32,8 @@ class Buffering:
         """Whether the chunks so far, of which ``chunk`` is the last, may be shown."""
         if self.whole or visible < self.pieces:
             return False
+        if chunk.usage is None and any(c.finish_reason is not None for c in chunk.choices):
+            return False  # its text has ended: what it came to is known with the next chunk
         return not (self.calls and any(c.delta.tool_calls for c in chunk.choices))
 
 
@@ -93,7 +95,10 @@ async def abuffered(
 def is_visible(chunk: Chunk) -> bool:
     """Whether the chunk shows the caller anything: text, a tool call, or the end."""
     return any(
-        c.delta.content or c.delta.tool_calls or c.finish_reason is not None for c in chunk.choices
+        (c.delta.content and not c.delta.content.isspace())
+        or c.delta.tool_calls
+        or c.finish_reason is not None
+        for c in chunk.choices
     )
 
 

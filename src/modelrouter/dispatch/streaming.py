@@ -57,6 +57,7 @@ class Opening:
         go_on: given the text so far, asks the next candidate to continue it; ``None`` where a
             stream that breaks off is to raise.
         keep: given the whole answer and its chunks, puts them into the cache.
+        judge: given the whole answer, says why it is none; it has been shown, so it is only marked.
     """
 
     held: Sequence[Chunk]
@@ -69,6 +70,7 @@ class Opening:
     keep: Callable[[Completion, Sequence[Chunk]], object] | None = None
     settle: Callable[[Settlement], None] | None = None
     go_on: Callable[[str], Any] | None = None
+    judge: Callable[[Completion], str] | None = None
 
 
 class _Record:
@@ -124,12 +126,24 @@ class _Record:
         total = None if cost is None else cost + sum(before)
         chunk = chunk.model_copy(update={"cost_usd": total, "decision": self.decision})
         self._chunks.append(chunk)
+        self._judge()
         self._end("answered", cost_usd=cost, usage=chunk.usage)
         taken = all(a.outcome != "rejected" for a in self._opening.attempts[-1:])
         keep = self._opening.keep
         if taken and keep is not None and (whole := self.completion) is not None:
             keep(whole, self._chunks)
         return chunk
+
+    def _judge(self) -> None:
+        """Mark the attempt if its whole answer is none; what was shown is not taken back."""
+        if self._opening.judge is None or not self._opening.attempts:
+            return
+        *before, last = self._opening.attempts
+        whole = assembled(self._chunks, self.model)
+        why = "" if whole is None or last.outcome == "rejected" else self._opening.judge(whole)
+        if why:
+            attempts = (*before, replace(last, outcome="rejected", error=why))
+            self._opening = replace(self._opening, attempts=attempts)
 
     def _spliced(self, chunk: Chunk, splice: Splice) -> Chunk:
         """A chunk of a continuation, without what it repeats of the text before."""

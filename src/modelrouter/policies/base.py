@@ -69,6 +69,8 @@ class Policy(Configured):
             or by kind; a less sure one is answered again by the next candidate that promises more.
         hold_back: tokens of a local model's stream that are held back until it is known whether
             ``min_confidence`` holds; what was shown is never taken back.
+        check_answers: whether what is no answer (empty, a loop, the prompt again, another language)
+            is asked of the next candidate.
         accept: your own check of a whole reply: ``True``, or anything else (a text says why) and
             the next candidate is asked. If none will do, the call raises.
         on_interruption: what a stream does that breaks off after its first text: ``raise``, or
@@ -91,6 +93,7 @@ class Policy(Configured):
     cache_private: bool = False
     min_confidence: Share | dict[Kind, Share] | None = None
     hold_back: int = Field(default=16, ge=1)
+    check_answers: bool = True
     accept: Callable[[Any], bool | str] | None = None
     on_interruption: Literal["raise", "continue"] = "raise"
     hedge: bool | Annotated[float, Field(gt=0)] = False

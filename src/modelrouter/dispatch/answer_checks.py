@@ -1,0 +1,532 @@
+"""Whether an answer is one at all: empty, cut at once, a loop, the prompt again, another language.
+
+Pure functions of texts; each says in words what is wrong, or "" where nothing is surely wrong. An
+answer that is merely bad passes: whether it is right, no function can see.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from modelrouter.signals.language import UNDETERMINED, detect_language
+from modelrouter.task import Kind
+
+__all__ = ["Asked", "no_answer", "payload_of"]
+
+_CLIPPED: Final = 2_000
+"""Characters of a long text's beginning and of its end that are looked at."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an answer is held against.
+
+    Attributes:
+        prompt: the last user turn.
+        kind: what sort of task it is; ``None`` where that is not sure: checks of a kind rest.
+        payload: the given text that is to be worked on, a part of ``prompt``; "" if it has none, or
+            where that is not sure.
+        context: the other turns; a language that they are in or speak of may be the answer's.
+    """
+
+    prompt: str
+    kind: Kind | None = None
+    payload: str = ""
+    context: str = ""
+
+    @cached_property
+    def instruction(self) -> str:
+        """The prompt without the payload."""
+        return self.prompt.replace(self.payload, "\n", 1) if self.payload else self.prompt
+
+
+def no_answer(text: str, asked: Asked, *, stopped: bool = True) -> str:
+    """The first reason why this is no answer; "" where it may be one.
+
+    Args:
+        stopped: whether the model ended by itself, and was not cut off by a limit of tokens.
+    """
+    if why := empty(text):
+        return why
+    text = text if len(text) <= 2 * _CLIPPED else f"{text[:_CLIPPED]}\n{text[-_CLIPPED:]}"
+    words = _words(text)
+    return (
+        loop(text, words, code=asked.kind == "code")
+        or echo(text, words, asked)
+        or (cut_short(text, words, asked) if stopped else "")
+        or wrong_length(text, asked, stopped=stopped)
+        or other_language(text, words, asked)
+    )
+
+
+# ── words
+
+_NO_SPACES: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Scripts that set no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han."""
+_WORD: Final = re.compile(r"\w+")
+_WORD_OR_SIGN: Final = re.compile(rf"[{_NO_SPACES}]|[^\W{_NO_SPACES}]+")
+
+
+def _words(text: str) -> list[str]:
+    """The text's words in lower case; each character for one in scripts without spaces."""
+    lowered = text.lower()
+    return (_WORD if lowered.isascii() else _WORD_OR_SIGN).findall(lowered)
+
+
+def _clipped_words(text: str) -> list[str]:
+    if len(text) > 2 * _CLIPPED:
+        text = f"{text[:_CLIPPED]}\n{text[-_CLIPPED:]}"
+    return _words(text)
+
+
+def _threes(words: Sequence[str]) -> list[tuple[str, str, str]]:
+    return list(zip(words, words[1:], words[2:], strict=False))
+
+
+_TEXT_KINDS: Final = ("grammar", "translation")
+"""Whose answers are to be the text alone, so that the payload in them is no echo."""
+
+
+# ── empty, cut
+
+_SOMETHING: Final = re.compile(r"[^\W_]|[^\x00-\x7f\s]|[+=<>$%&@?^\\]")
+"""A letter, a digit, or a sign that may be an answer by itself: an emoji, an operator."""
+
+
+def empty(text: str) -> str:
+    """Nothing, or only blanks, marks and fences."""
+    if _SOMETHING.search(text) is not None:
+        return ""
+    shown = text.strip()[:20]
+    return f"the answer is only {shown!r}" if shown else "the answer is empty"
+
+
+_OPEN_ENDS: Final = (
+    ":",
+    ",",
+    "\N{FULLWIDTH COLON}",
+    "\N{FULLWIDTH COMMA}",
+    "\N{IDEOGRAPHIC COMMA}",
+)
+_OPEN_WORDS: Final = frozenset(
+    "the a an and of to with my your is are der die das und von zu mit ein eine ist le la les et "
+    "de du un une est el los las y del con una il lo gli e di da per o os as do um uma é".split()
+)
+_LEAD_IN_WORDS: Final = 25
+_FEW_ASKED: Final = re.compile(
+    r"word|title|headline|tag|topic|label|name|emoji|wort|titel|thema|mot\b|titre|sujet|palabra"
+    r"|título|tema|parol|titol|palavra|woord|słow|слов|kelime|başlık|词|字|标题|語|題|단어|제목|كلمة"
+    r"|عنوان|शब्द|शीर्षक",
+    re.IGNORECASE,
+)
+
+
+def cut_short(text: str, words: Sequence[str], asked: Asked) -> str:
+    """An end after the greeting, the announcement or the first word of what was asked for."""
+    if len(words) > _LEAD_IN_WORDS:
+        return ""
+    ending = text.rstrip(" \n\t*_`\"'#-")
+    open_end = ending.rstrip(".").endswith(_OPEN_ENDS) or (
+        asked.kind != "completion" and 1 < len(words) < 12
+        and ending.isascii() and ending.endswith(words[-1]) and words[-1] in _OPEN_WORDS
+    )  # fmt: skip
+    if open_end and asked.kind in _TEXT_KINDS:  # the text given may end so
+        last, said = words[-1], _words(asked.prompt[-_CLIPPED:])
+        open_end = last not in said and not asked.payload.rstrip().endswith(_OPEN_ENDS)
+    if open_end and asked.kind not in ("classification", "extraction", "code"):
+        return f"the answer ends with {text.strip()[-40:]!r}"
+    if asked.kind != "summarization" or len(words) > 2 or len(asked.payload) < 150:
+        return ""
+    return "" if _FEW_ASKED.search(asked.instruction) else f"the answer is only {text.strip()!r}"
+
+
+# ── loops
+
+_ONE_DIGIT: Final = str.maketrans("123456789", "000000000")
+_LOOKED_AT: Final = 2_000
+_LONGEST_PIECE: Final = 400
+_MARKS_ONLY: Final = re.compile(r"[\s\-=_*~#.|+:<>/\\]*")
+_SIGNS: Final = re.compile(r"[^\W_]")
+_LETTERS: Final = re.compile(r"[^\W\d_]")
+
+
+def loop(text: str, words: Sequence[str], *, code: bool = False) -> str:
+    """The same words or characters again and again, at the end or all through the answer."""
+    end = text[-_LOOKED_AT:].rstrip().rstrip("\N{REPLACEMENT CHARACTER}")
+    found = _periodic(end, code=code)
+    if not found and not code:
+        # Lists go on counting while they repeat themselves: "7. the same 8. the same".
+        counted = end.translate(_ONE_DIGIT) if any(map(str.isdigit, end[-60:])) else end
+        found = (counted is not end and _periodic(counted, code=False, lettered=True)) or ""
+        found = found or _repetitive(words)
+    return found
+
+
+def _periodic(end: str, *, code: bool, lettered: bool = False) -> str:
+    """An end of one piece many times over, character by character, so in any script.
+
+    The piece's length is the distance to where the last characters stood before.
+    """
+    flipped = end[::-1]
+    for size in (24, 6):
+        before = flipped.find(flipped[:size], 1, _LONGEST_PIECE + size)
+        if len(flipped) <= size or before < 0:
+            continue
+        same = _alike(flipped[before:], flipped)
+        piece = flipped[:before][::-1]
+        if lettered and len(_LETTERS.findall(piece)) < 3:
+            continue
+        times = 1 + same / before
+        if lettered and times < (4 if before >= 60 else 8):
+            continue
+        if _is_loop(piece, times, same + before, code=code):
+            return f"the answer repeats {piece.strip()[:40]!r} {int(times)} times"
+    return ""
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    if other.startswith(one):
+        return len(one)
+    return next(at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+
+
+def _is_loop(piece: str, times: float, length: int, *, code: bool) -> bool:
+    if code:  # tables of zeros and the like are code
+        return (times >= 8 and length >= 300) or (times >= 3 and len(piece) >= 60)
+    if _MARKS_ONLY.fullmatch(piece):  # a ruled line
+        return length >= 200
+    if len(_SIGNS.findall(piece)) <= 4:  # "ha ha ha" and "nooo" are said by people
+        return times >= 12 and length >= (24 if _LETTERS.search(piece) else 60)
+    return (times >= 4 and length >= 48) or (times >= 2.5 and length >= 240)
+
+
+_FEWEST_WORDS: Final = 30
+_RICH: Final = 0.5
+"""Share of different words from which no loop is looked for."""
+
+
+def _repetitive(words: Sequence[str]) -> str:
+    """Runs of four words of which many stood there before (seq-rep-4, Welleck et al. 2019).
+
+    Where they are fewer, some of eight words must be among them: a speech may begin its sentences
+    alike.
+    """
+    words = words[-160:]
+    count = len(words)
+    if count < _FEWEST_WORDS or len(set(words)) > _RICH * count:
+        return ""
+    repeated = _repeated(words, 4)
+    if repeated < 0.28 or (repeated < 0.5 and _repeated(words, 8) < 0.16):
+        return ""
+    return f"the answer repeats itself: {repeated:.0%} of its runs of four words"
+
+
+def _repeated(words: Sequence[str], size: int) -> float:
+    """Share of the runs of so many words that stood there before."""
+    runs = list(zip(*(words[at:] for at in range(size)), strict=False))
+    return 1 - len(set(runs)) / len(runs)
+
+
+# ── the prompt again
+
+_MARKED: Final = re.compile(r"(?:^|[\s(])[\"'“‘«„][^\"”’»“]{4,}[\"'”’»“](?=[\s?.,)]|$)")
+"""Something in quotation marks: there is an instruction around it."""
+_SHORTER_KINDS: Final = ("classification", "summarization")
+"""Whose answers say less than the payload."""
+
+
+def echo(text: str, words: Sequence[str], asked: Asked) -> str:
+    """The prompt comes back, or its instruction does where the text alone was asked for."""
+    if len(words) < 3 or len(text) > 2 * len(asked.prompt) + 200:
+        return ""
+    if asked.kind in _TEXT_KINDS:
+        return _instruction_again(words, asked)
+    said = _clipped_words(asked.prompt)
+    known = set(said)
+    if len(said) < 4 or sum(word in known for word in words) < 0.7 * len(words):
+        return ""
+    if _prompt_again(words, said, known):
+        return "the answer is the prompt again"
+    if asked.payload and asked.kind in _SHORTER_KINDS:
+        own, given = _threes(words), set(_threes(_clipped_words(asked.payload)))
+        same = given.intersection(own)
+        if len(given) >= 6 and len(same) >= max(0.75 * len(given), 0.75 * len(own)):
+            return "the answer is the given text again"
+    return ""
+
+
+def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str]) -> bool:
+    """Whether nothing but the prompt is there, some words of it lost or garbled at most."""
+    count = len(said)
+    if words[-1] not in known or (len(words) > count and list(words[:count]) == said):
+        return False  # it goes on after the prompt: a question said again, and its answer
+    own, theirs = _threes(words), set(_threes(said))
+    same = len(theirs.intersection(own))
+    if not theirs.isdisjoint(own[:3]) and not set(own[:3]).isdisjoint(_threes(said[:7])):
+        return same >= 0.5 * len(own) and same >= 0.4 * len(theirs)
+    return len(words) >= 8 and same >= 0.85 * len(own) and same >= 0.75 * len(theirs)
+
+
+def _instruction_again(words: Sequence[str], asked: Asked) -> str:
+    if asked.context:  # whose words are whose is not sure
+        return ""
+    if not asked.payload:
+        same = "?" in asked.prompt and _MARKED.search(asked.prompt) is not None
+        whole = same and list(words) == _clipped_words(asked.prompt)
+        return "the answer is the prompt again" if whole else ""
+    given = _clipped_words(asked.instruction)
+    if len(given) < 2:
+        return ""
+    threes, own = set(_threes(given)), set(_threes(words))
+    if _share(own, _clipped_words(asked.payload)) < 0.3:
+        return ""  # the text is not there: what was taken for the instruction may be the text
+    covered = len(threes.intersection(own)) / len(threes) if threes else 0.0
+    first = asked.prompt.lstrip().startswith(asked.instruction.strip()[:20])
+    if first and list(words[: min(len(given), 3)]) == given[:3] and (covered >= 0.5 or not threes):
+        return "the answer begins with the instruction"
+    if len(threes) >= 2 and covered >= 0.7:
+        return "the instruction's words are in the answer"
+    return ""
+
+
+def _share(threes: set[tuple[str, str, str]], words: Sequence[str]) -> float:
+    """Share of the words' runs of three that are among these; 1 where they are too few."""
+    own = set(_threes(words))
+    return len(own.intersection(threes)) / len(own) if own else 1.0
+
+
+# ── length
+
+
+def wrong_length(text: str, asked: Asked, *, stopped: bool) -> str:
+    """A corrected or translated text far shorter or longer than the one given."""
+    if asked.kind not in _TEXT_KINDS or not asked.payload:
+        return ""
+    given, got = _weight(asked.payload), _weight(text)
+    if given < 40:
+        return ""
+    if asked.kind == "grammar" and not _is_of_payload(text, asked):
+        return ""
+    if stopped and got < 0.4 * given and "?" not in asked.instruction:
+        return f"the answer is far shorter than the text given ({got / given:.0%})"
+    if got > 3 * given + 300:
+        return f"the answer is far longer than the text given ({got / given:.0f} times)"
+    return ""
+
+
+def _is_of_payload(text: str, asked: Asked) -> bool:
+    """Whether the answer has more of the payload's words than of the instruction's."""
+    own = set(_clipped_words(text))
+    given, said = (set(_clipped_words(part)) for part in (asked.payload, asked.instruction))
+    return len(own & given) >= len(own & said)
+
+
+_DENSE: Final = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+
+def _weight(text: str) -> int:
+    """Characters, those of Han, kana and Hangul for three: as much text in any script."""
+    text = text.strip()
+    return len(text) if text.isascii() else len(text) + 2 * len(_DENSE.findall(text))
+
+
+# ── language
+
+
+_NAMES: Final[dict[str, str]] = {
+    "en": r"english|englisch|anglais|ingl[eé]s|inglese|engels|angielsk"
+    r"|англійськ|английск|ingilizce"
+    r"|英語|英语|英文|영어|영문|الإنجليزية|الانجليزية|إنجليزي|انجليزي|अंग्रे[जज़]|इंग्लिश",
+    "es": r"spanish|spanisch|espagnol|español|espanol|castellano"
+    r"|spagnolo|espanhol|spaans|hiszpańsk"
+    r"|іспанськ|испанск|ispanyolca|スペイン語|西班牙|스페인어|الإسبانية|الاسبانية|स्पे[नन]िश",
+    "fr": r"french|französisch|français|francais|franc[eé]s|francese"
+    r"|francês|frans\b|francusk|французьк"
+    r"|французск|frans[iı]zca|フランス語|法语|法語|法文|프랑스어|불어|الفرنسية|फ़्?रेंच|फ्रेंच",
+    "de": r"german|deutsch|allemand|alem[aá]n|alemão|tedesco|duits"
+    r"|niemieck|німецьк|немецк|almanca"
+    r"|ドイツ語|德语|德語|德文|독일어|독어|الألمانية|الالمانية|जर्मन",
+    "it": r"italian|italienisch|italien|italiaans|włosk|італійськ"
+    r"|итальянск|italyanca|イタリア語|意大利"
+    r"|이탈리아어|الإيطالية|इतालवी",
+    "pt": r"portugu|portoghese|portugees|португальськ|португальск"
+    r"|portekizce|ポルトガル語|葡萄牙|葡语"
+    r"|포르투갈어|البرتغالية|पुर्तगाली",
+    "nl": r"dutch|niederländisch|holländisch|néerlandais|neerland[eé]s"
+    r"|holand[eé]s|olandese|nederlands"
+    r"|niderlandzk|нідерландськ|нидерландск|голландск|hollandaca"
+    r"|felemenkçe|オランダ語|荷兰|네덜란드어"
+    r"|الهولندية|डच",
+    "pl": r"(?:to|into|in|from) polish|polnisch|polonais|polaco|polacco|polon[eê]s|pools\b|polsk"
+    r"|польськ|польск|lehçe|ポーランド語|波兰|폴란드어|البولندية|पोलिश",
+    "ru": r"russian|russisch|russe\b|ruso|russo|rosyjsk|російськ|русск|rusça|ロシア語|俄语|俄文"
+    r"|러시아어|الروسية|रूसी",
+    "uk": r"ukrain|ucraino|ucranian|oekraïens|українськ|украинск|ウクライナ語|乌克兰|우크라이나어"
+    r"|الأوكرانية|यूक्रेनी",
+    "tr": r"turkish|türkisch|turc\b|turco|turks\b|tureck|турецьк|турецк|türkçe|トルコ語|土耳其"
+    r"|터키어|튀르키예어|التركية|तुर्की",
+    "zh": r"chinese|mandarin|chinesisch|chinois|chino\b|cinese"
+    r"|chin[eê]s|chinees|chińsk|китайськ|китайск"
+    r"|çince|中国語|中文|汉语|漢語|普通话|중국어|الصينية|चीनी",
+    "ja": r"japan|japonais|japon[eê]s|giapponese|japońsk|японськ|японск"
+    r"|日本語|日语|日文|일본어|일어로"
+    r"|اليابانية|जापानी",
+    "ko": r"korean|koreanisch|coréen|coreano|koreaans|koreańsk|корейськ"
+    r"|корейск|korece|韓国語|韩语"
+    r"|韩文|한국어|한글|الكورية|कोरियाई",
+    "ar": r"arabic|arabisch|arabe|[aá]rabe|arabo\b|arabsk|арабськ|арабск|arapça|アラビア語|阿拉伯"
+    r"|아랍어|العربية|अरबी",
+    "hi": r"hindi|хінді|хинди|hintçe|ヒンディー語|印地语|힌디어|الهندية|हिंदी|हिन्दी",
+    "el": r"greek|griechisch|grec\b|griego|greco\b|yunanca|ギリシャ語|希腊|그리스어",
+    "he": r"hebrew|hebräisch|hébreu|hebreo|ebraico|ivrit|ヘブライ語|希伯来",
+    "th": r"\bthai\b|thailändisch|タイ語|泰语|태국어",
+    "ro": r"romanian|rumänisch|roumain|rumano|rumeno|romeno|rumuńsk",
+    "sv": r"swedish|schwedisch|suédois|sueco|svedese|svenska|szwedzk|шведськ|шведск",
+    "da": r"danish|dänisch|danois|danés|danese|dansk|duńsk",
+    "no": r"norwegian|norwegisch|norvégien|noruego|norvegese|norsk|bokmål|nynorsk",
+    "fi": r"finnish|finnisch|finnois|finlandés|finlandese|suomeksi|fińsk",
+    "cs": r"czech|tschechisch|tchèque|checo|ceco\b|česk|czesk",
+    "hu": r"hungarian|ungarisch|hongrois|húngaro|ungherese|magyar|węgiersk",
+    "vi": r"vietnamese|vietnamesisch|vietnamien|tiếng việt|ベトナム語|越南",
+    "la": r"\blatin\b|latein|\blatín\b|łacin",
+    "?": r"catalan|basque|galician|welsh|irish|gaelic|scots|slovak|slovene|croatian|serbian|bosnian"
+    r"|bulgarian|estonian|latvian|lithuanian|albanian|icelandic|persian|farsi|urdu|bengali|tamil"
+    r"|swahili|indonesian|malay|tagalog|esperanto|afrikaans|yiddish|cantonese|dialect|dialekt"
+    r"|her language|his language|their language|bilingual"
+    r"|languages|klingon|pirate|bayrisch|bairisch"
+    r"|bayerisch|hochdeutsch|schw[iy]zer",
+}  # fmt: skip
+"""How the languages are called in most of the languages that are told apart; "?": any other one."""
+_NAMED: Final = re.compile(
+    "|".join(f"(?P<{code if code != '?' else 'other'}>{names})" for code, names in _NAMES.items()),
+    re.IGNORECASE,
+)
+_ALIKE: Final = ({"uk", "ru"}, {"ja", "zh"}, {"es", "pt"}, {"nl", "de"}, {"no", "da", "sv"})
+"""Languages that short texts do not surely tell apart, as they are told apart here."""
+_SEEN: Final = 320
+"""Characters of an answer's beginning whose language is looked at."""
+_FEWEST: Final = 8
+"""Words from which a language is sure."""
+_LATIN: Final = re.compile(r"[A-Za-zÀ-ɏ]")
+_OTHER_SCRIPTS: Final = frozenset("ar el he hi ja ko ru th uk zh".split())
+_FOREIGN: Final = re.compile(r"[^\W\d_\u0000-\u024f]")
+_SET_OFF: Final = re.compile(r"[\"“«„*(:]\s*([^\"“”«»„*():]{6,})")
+"""What stands in quotation marks, in bold, in brackets or after a colon."""
+_LATIN_SPOKEN: Final = frozenset("en es fr de it pt nl".split())
+
+
+def other_language(text: str, words: Sequence[str], asked: Asked) -> str:
+    """Surely in another language than the one asked for, or than the prompt's if none is."""
+    if len(words) < _FEWEST or asked.kind in (None, "code") or "```" in text:
+        return ""
+    language = _sure_language(text[:_SEEN])
+    if language == UNDETERMINED:
+        return ""
+    if asked.kind == "translation":
+        return _untranslated(text, language, asked)
+    spoken = {detect_language(part) for part in (asked.prompt, asked.instruction) if part.strip()}
+    if not asked.context and spoken == {language}:
+        return ""  # as nearly always
+    if asked.context:
+        spoken.add(detect_language(asked.context))
+    if UNDETERMINED in spoken or _is_among(language, spoken | _named(asked)):
+        return ""
+    if language in _LATIN_SPOKEN:
+        prompt = _ends(asked.prompt)
+        if spoken & _LATIN_SPOKEN and _sure_language(prompt) not in spoken:
+            return ""
+        if not spoken & _LATIN_SPOKEN and len(_LATIN.findall(prompt)) >= 12:
+            return ""
+    return f"the answer is in {language!r}, the prompt is not"
+
+
+def _untranslated(text: str, language: str, asked: Asked) -> str:
+    named = _named(asked)
+    payload = asked.payload
+    if not payload and asked.context and not _NAMED.search(_ends(asked.prompt)):
+        payload = asked.prompt  # the system prompt has the instruction
+    given = detect_language(payload)
+    if len(payload) < 25 or len(named) != 1 or given in named or _is_among(language, named):
+        return ""  # where the language of the given text is named, the wanted one is not
+    (wanted,) = named
+    if wanted in _OTHER_SCRIPTS and not text.isascii() and _FOREIGN.search(text):
+        return ""
+    prompt = asked.prompt.lower()
+    if any(piece.lower() not in prompt for piece in _SET_OFF.findall(text)):
+        return ""  # said about the translation, with the translation in it
+    return f"the answer is in {language!r}, asked for was {wanted!r}"
+
+
+def _named(asked: Asked) -> set[str]:
+    """The languages that the instruction speaks of."""
+    text = f"{_ends(asked.instruction)}\n{_ends(asked.context)}"
+    named = {match.lastgroup or "" for match in _NAMED.finditer(text)}
+    return set(_NAMES) if "other" in named else named
+
+
+def _sure_language(text: str) -> str:
+    """The language in which both halves are."""
+    middle = text.find(" ", len(text) // 2)
+    middle = len(text) // 2 if middle < 0 else middle
+    first = detect_language(text[:middle])
+    if first == UNDETERMINED or detect_language(text[middle:]) != first:
+        return UNDETERMINED
+    return first
+
+
+def _is_among(language: str, others: set[str]) -> bool:
+    return language in others or any(
+        language in group and not group.isdisjoint(others) for group in _ALIKE
+    )
+
+
+def _ends(text: str) -> str:
+    return text if len(text) <= 800 else f"{text[:500]}\n{text[-300:]}"
+
+
+# ── the payload
+
+_FENCED: Final = re.compile(r"(```|\"\"\"|''')[a-z]*\n?(.+?)\1", re.DOTALL)
+_QUOTED: Final = re.compile(r"[\"“«„「]([^\"“”«»„「」]{12,})[\"”»“」]")
+_COLON: Final = re.compile(r"[:\N{FULLWIDTH COLON}](?!//|\d)\s*")
+_MOST: Final = 0.45
+
+
+def payload_of(prompt: str) -> str:
+    """The given text that an instruction is about, where that is sure; "" where not.
+
+    It stands in a fence or in quotation marks, after a colon, or in lines of its own.
+    """
+    text = prompt.strip()
+    for pattern, group in ((_FENCED, 2), (_QUOTED, 1)):
+        found = [match[group].strip() for match in pattern.finditer(text)]
+        if len(found) == 1 and len(found[0]) >= _MOST * len(text):
+            return found[0]
+        if found:
+            return ""
+    blocks = [block.strip() for block in text.split("\n") if block.strip()]
+    if len(blocks) == 1:
+        colon = _COLON.search(text, 0, 150)
+        is_short = colon is not None and len(text[: colon.start()].split()) <= 10
+        return text[colon.end() :] if colon and is_short and len(text) - colon.end() >= 12 else ""
+    if len(blocks) == 2:
+        return _longer(*blocks)
+    first, rest = blocks[0], text[text.index(blocks[1]) :]
+    is_announced = first.endswith((":", "\N{FULLWIDTH COLON}")) and 3 <= len(first.split()) <= 20
+    return rest if is_announced else ""
+
+
+def _longer(first: str, second: str) -> str:
+    """Of two lines the one that is not the instruction."""
+    names = [_NAMED.search(_ends(line)) is not None for line in (first, second)]
+    if names == [True, False] and len(second) >= 0.5 * len(first):
+        return second
+    if names == [False, True] and len(first) >= 0.5 * len(second):
+        return first
+    short, long = sorted((first, second), key=len)
+    return long if len(long) >= 1.5 * len(short) and not short.endswith(",") else ""
