@@ -91,7 +91,7 @@ def _asked(task: Task, signals: Signals) -> Asked:
     ):
         kind = None
     context = "\n".join(m.text for m in task.messages if m is not last)
-    return Asked(last.text, kind, payload_of(last.text), context)
+    return Asked(last.text, kind, payload_of(last.text), context, signals.language)
 
 
 def certainty(reply: Completion, kind: Kind, curves: Curves) -> float | None:

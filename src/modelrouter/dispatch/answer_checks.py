@@ -31,12 +31,14 @@ class Asked:
         payload: the given text that is to be worked on, a part of ``prompt``; "" if it has none, or
             where that is not sure.
         context: the other turns; a language that they are in or speak of may be the answer's.
+        language: the prompt's, as :func:`~modelrouter.signals.language.detect_language` reads it.
     """
 
     prompt: str
     kind: Kind | None = None
     payload: str = ""
     context: str = ""
+    language: str = UNDETERMINED
 
     @cached_property
     def instruction(self) -> str:
@@ -52,14 +54,16 @@ def no_answer(text: str, asked: Asked, *, stopped: bool = True) -> str:
     """
     if why := empty(text):
         return why
-    text = text if len(text) <= 2 * _CLIPPED else f"{text[:_CLIPPED]}\n{text[-_CLIPPED:]}"
-    words = _words(text)
+    text = _clipped(text)
+    pieces = text.split()
+    if len(text) > 15 * len(pieces):  # a script without spaces, or an address
+        pieces = _words(text)
     return (
-        loop(text, words, code=asked.kind == "code")
-        or echo(text, words, asked)
-        or (cut_short(text, words, asked) if stopped else "")
+        loop(text, pieces, code=asked.kind == "code")
+        or echo(text, pieces, asked)
+        or (cut_short(text, pieces, asked) if stopped else "")
         or wrong_length(text, asked, stopped=stopped)
-        or other_language(text, words, asked)
+        or (other_language(text, asked) if len(pieces) >= _FEWEST else "")
     )
 
 
@@ -77,10 +81,12 @@ def _words(text: str) -> list[str]:
     return (_WORD if lowered.isascii() else _WORD_OR_SIGN).findall(lowered)
 
 
+def _clipped(text: str) -> str:
+    return text if len(text) <= 2 * _CLIPPED else f"{text[:_CLIPPED]}\n{text[-_CLIPPED:]}"
+
+
 def _clipped_words(text: str) -> list[str]:
-    if len(text) > 2 * _CLIPPED:
-        text = f"{text[:_CLIPPED]}\n{text[-_CLIPPED:]}"
-    return _words(text)
+    return _words(_clipped(text))
 
 
 def _threes(words: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -125,10 +131,11 @@ _FEW_ASKED: Final = re.compile(
 )
 
 
-def cut_short(text: str, words: Sequence[str], asked: Asked) -> str:
+def cut_short(text: str, pieces: Sequence[str], asked: Asked) -> str:
     """An end after the greeting, the announcement or the first word of what was asked for."""
-    if len(words) > _LEAD_IN_WORDS:
+    if len(pieces) > _LEAD_IN_WORDS:
         return ""
+    words = _words(text)
     ending = text.rstrip(" \n\t*_`\"'#-")
     open_end = ending.rstrip(".").endswith(_OPEN_ENDS) or (
         asked.kind != "completion" and 1 < len(words) < 12
@@ -154,7 +161,7 @@ _SIGNS: Final = re.compile(r"[^\W_]")
 _LETTERS: Final = re.compile(r"[^\W\d_]")
 
 
-def loop(text: str, words: Sequence[str], *, code: bool = False) -> str:
+def loop(text: str, pieces: Sequence[str], *, code: bool = False) -> str:
     """The same words or characters again and again, at the end or all through the answer."""
     end = text[-_LOOKED_AT:].rstrip().rstrip("\N{REPLACEMENT CHARACTER}")
     found = _periodic(end, code=code)
@@ -162,7 +169,7 @@ def loop(text: str, words: Sequence[str], *, code: bool = False) -> str:
         # Lists go on counting while they repeat themselves: "7. the same 8. the same".
         counted = end.translate(_ONE_DIGIT) if any(map(str.isdigit, end[-60:])) else end
         found = (counted is not end and _periodic(counted, code=False, lettered=True)) or ""
-        found = found or _repetitive(words)
+        found = found or _repetitive(pieces)
     return found
 
 
@@ -198,30 +205,31 @@ def _alike(one: str, other: str) -> int:
 def _is_loop(piece: str, times: float, length: int, *, code: bool) -> bool:
     if code:  # tables of zeros and the like are code
         return (times >= 8 and length >= 300) or (times >= 3 and len(piece) >= 60)
-    if _MARKS_ONLY.fullmatch(piece):  # a ruled line
-        return length >= 200
+    if _MARKS_ONLY.fullmatch(piece):  # a ruled line, or empty points of a list
+        return times >= 12 if "\n" in piece else length >= 200
     if len(_SIGNS.findall(piece)) <= 4:  # "ha ha ha" and "nooo" are said by people
         return times >= 12 and length >= (24 if _LETTERS.search(piece) else 60)
     return (times >= 4 and length >= 48) or (times >= 2.5 and length >= 240)
 
 
 _FEWEST_WORDS: Final = 30
-_RICH: Final = 0.5
+_RICH: Final = 0.6
 """Share of different words from which no loop is looked for."""
 
 
-def _repetitive(words: Sequence[str]) -> str:
+def _repetitive(pieces: Sequence[str]) -> str:
     """Runs of four words of which many stood there before (seq-rep-4, Welleck et al. 2019).
 
     Where they are fewer, some of eight words must be among them: a speech may begin its sentences
     alike.
     """
-    words = words[-160:]
-    count = len(words)
-    if count < _FEWEST_WORDS or len(set(words)) > _RICH * count:
+    pieces = pieces[-160:]
+    count = len(pieces)
+    if count < _FEWEST_WORDS or len(set(pieces)) > _RICH * count:
         return ""
+    words = _words(" ".join(pieces))
     repeated = _repeated(words, 4)
-    if repeated < 0.28 or (repeated < 0.5 and _repeated(words, 8) < 0.16):
+    if repeated < 0.28 or (repeated < 0.5 and _repeated(words, 8) < 0.14):
         return ""
     return f"the answer repeats itself: {repeated:.0%} of its runs of four words"
 
@@ -236,19 +244,26 @@ def _repeated(words: Sequence[str], size: int) -> float:
 
 _MARKED: Final = re.compile(r"(?:^|[\s(])[\"'“‘«„][^\"”’»“]{4,}[\"'”’»“](?=[\s?.,)]|$)")
 """Something in quotation marks: there is an instruction around it."""
+_POINTS: Final = ".,;:!?\"'()[]*_`#-"
+_TRIED: Final = 16
+"""Words that are looked for before all are."""
 _SHORTER_KINDS: Final = ("classification", "summarization")
 """Whose answers say less than the payload."""
 
 
-def echo(text: str, words: Sequence[str], asked: Asked) -> str:
+def echo(text: str, pieces: Sequence[str], asked: Asked) -> str:
     """The prompt comes back, or its instruction does where the text alone was asked for."""
-    if len(words) < 3 or len(text) > 2 * len(asked.prompt) + 200:
+    if len(pieces) < 3 or len(text) > 2 * len(asked.prompt) + 200:
         return ""
     if asked.kind in _TEXT_KINDS:
-        return _instruction_again(words, asked)
-    said = _clipped_words(asked.prompt)
+        return _instruction_again(text, asked)
+    prompt = _clipped(asked.prompt).lower()
+    first = [piece.strip(_POINTS).lower() for piece in pieces[:_TRIED]]
+    if sum(word in prompt for word in first) < 0.6 * len(first):
+        return ""  # as nearly always
+    words, said = _words(text), _words(prompt)
     known = set(said)
-    if len(said) < 4 or sum(word in known for word in words) < 0.7 * len(words):
+    if len(said) < 4 or not words or sum(word in known for word in words) < 0.7 * len(words):
         return ""
     if _prompt_again(words, said, known):
         return "the answer is the prompt again"
@@ -272,16 +287,18 @@ def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str]) ->
     return len(words) >= 8 and same >= 0.85 * len(own) and same >= 0.75 * len(theirs)
 
 
-def _instruction_again(words: Sequence[str], asked: Asked) -> str:
+def _instruction_again(text: str, asked: Asked) -> str:
     if asked.context:  # whose words are whose is not sure
         return ""
     if not asked.payload:
         same = "?" in asked.prompt and _MARKED.search(asked.prompt) is not None
-        whole = same and list(words) == _clipped_words(asked.prompt)
+        whole = same and _words(text) == _clipped_words(asked.prompt)
         return "the answer is the prompt again" if whole else ""
     given = _clipped_words(asked.instruction)
-    if len(given) < 2:
+    lowered = text.lower()
+    if len(given) < 2 or sum(w in lowered for w in given[:_TRIED]) < 0.6 * len(given[:_TRIED]):
         return ""
+    words = _words(text)
     threes, own = set(_threes(given)), set(_threes(words))
     if _share(own, _clipped_words(asked.payload)) < 0.3:
         return ""  # the text is not there: what was taken for the instruction may be the text
@@ -308,15 +325,14 @@ def wrong_length(text: str, asked: Asked, *, stopped: bool) -> str:
     if asked.kind not in _TEXT_KINDS or not asked.payload:
         return ""
     given, got = _weight(asked.payload), _weight(text)
-    if given < 40:
+    is_short = stopped and got < 0.4 * given and "?" not in asked.instruction
+    if given < 40 or not (is_short or got > 3 * given + 300):
         return ""
     if asked.kind == "grammar" and not _is_of_payload(text, asked):
         return ""
-    if stopped and got < 0.4 * given and "?" not in asked.instruction:
+    if is_short:
         return f"the answer is far shorter than the text given ({got / given:.0%})"
-    if got > 3 * given + 300:
-        return f"the answer is far longer than the text given ({got / given:.0f} times)"
-    return ""
+    return f"the answer is far longer than the text given ({got / given:.0f} times)"
 
 
 def _is_of_payload(text: str, asked: Asked) -> bool:
@@ -339,76 +355,120 @@ def _weight(text: str) -> int:
 
 
 _NAMES: Final[dict[str, str]] = {
-    "en": r"english|englisch|anglais|ingl[eé]s|inglese|engels|angielsk"
-    r"|англійськ|английск|ingilizce"
-    r"|英語|英语|英文|영어|영문|الإنجليزية|الانجليزية|إنجليزي|انجليزي|अंग्रे[जज़]|इंग्लिश",
-    "es": r"spanish|spanisch|espagnol|español|espanol|castellano"
-    r"|spagnolo|espanhol|spaans|hiszpańsk"
-    r"|іспанськ|испанск|ispanyolca|スペイン語|西班牙|스페인어|الإسبانية|الاسبانية|स्पे[नन]िश",
-    "fr": r"french|französisch|français|francais|franc[eé]s|francese"
-    r"|francês|frans\b|francusk|французьк"
-    r"|французск|frans[iı]zca|フランス語|法语|法語|法文|프랑스어|불어|الفرنسية|फ़्?रेंच|फ्रेंच",
-    "de": r"german|deutsch|allemand|alem[aá]n|alemão|tedesco|duits"
-    r"|niemieck|німецьк|немецк|almanca"
-    r"|ドイツ語|德语|德語|德文|독일어|독어|الألمانية|الالمانية|जर्मन",
-    "it": r"italian|italienisch|italien|italiaans|włosk|італійськ"
-    r"|итальянск|italyanca|イタリア語|意大利"
-    r"|이탈리아어|الإيطالية|इतालवी",
-    "pt": r"portugu|portoghese|portugees|португальськ|португальск"
-    r"|portekizce|ポルトガル語|葡萄牙|葡语"
-    r"|포르투갈어|البرتغالية|पुर्तगाली",
-    "nl": r"dutch|niederländisch|holländisch|néerlandais|neerland[eé]s"
-    r"|holand[eé]s|olandese|nederlands"
-    r"|niderlandzk|нідерландськ|нидерландск|голландск|hollandaca"
-    r"|felemenkçe|オランダ語|荷兰|네덜란드어"
-    r"|الهولندية|डच",
-    "pl": r"(?:to|into|in|from) polish|polnisch|polonais|polaco|polacco|polon[eê]s|pools\b|polsk"
-    r"|польськ|польск|lehçe|ポーランド語|波兰|폴란드어|البولندية|पोलिश",
-    "ru": r"russian|russisch|russe\b|ruso|russo|rosyjsk|російськ|русск|rusça|ロシア語|俄语|俄文"
-    r"|러시아어|الروسية|रूसी",
-    "uk": r"ukrain|ucraino|ucranian|oekraïens|українськ|украинск|ウクライナ語|乌克兰|우크라이나어"
-    r"|الأوكرانية|यूक्रेनी",
-    "tr": r"turkish|türkisch|turc\b|turco|turks\b|tureck|турецьк|турецк|türkçe|トルコ語|土耳其"
-    r"|터키어|튀르키예어|التركية|तुर्की",
-    "zh": r"chinese|mandarin|chinesisch|chinois|chino\b|cinese"
-    r"|chin[eê]s|chinees|chińsk|китайськ|китайск"
-    r"|çince|中国語|中文|汉语|漢語|普通话|중국어|الصينية|चीनी",
-    "ja": r"japan|japonais|japon[eê]s|giapponese|japońsk|японськ|японск"
-    r"|日本語|日语|日文|일본어|일어로"
-    r"|اليابانية|जापानी",
-    "ko": r"korean|koreanisch|coréen|coreano|koreaans|koreańsk|корейськ"
-    r"|корейск|korece|韓国語|韩语"
-    r"|韩文|한국어|한글|الكورية|कोरियाई",
-    "ar": r"arabic|arabisch|arabe|[aá]rabe|arabo\b|arabsk|арабськ|арабск|arapça|アラビア語|阿拉伯"
-    r"|아랍어|العربية|अरबी",
-    "hi": r"hindi|хінді|хинди|hintçe|ヒンディー語|印地语|힌디어|الهندية|हिंदी|हिन्दी",
-    "el": r"greek|griechisch|grec\b|griego|greco\b|yunanca|ギリシャ語|希腊|그리스어",
-    "he": r"hebrew|hebräisch|hébreu|hebreo|ebraico|ivrit|ヘブライ語|希伯来",
-    "th": r"\bthai\b|thailändisch|タイ語|泰语|태국어",
-    "ro": r"romanian|rumänisch|roumain|rumano|rumeno|romeno|rumuńsk",
-    "sv": r"swedish|schwedisch|suédois|sueco|svedese|svenska|szwedzk|шведськ|шведск",
-    "da": r"danish|dänisch|danois|danés|danese|dansk|duńsk",
-    "no": r"norwegian|norwegisch|norvégien|noruego|norvegese|norsk|bokmål|nynorsk",
-    "fi": r"finnish|finnisch|finnois|finlandés|finlandese|suomeksi|fińsk",
-    "cs": r"czech|tschechisch|tchèque|checo|ceco\b|česk|czesk",
-    "hu": r"hungarian|ungarisch|hongrois|húngaro|ungherese|magyar|węgiersk",
-    "vi": r"vietnamese|vietnamesisch|vietnamien|tiếng việt|ベトナム語|越南",
-    "la": r"\blatin\b|latein|\blatín\b|łacin",
-    "?": r"catalan|basque|galician|welsh|irish|gaelic|scots|slovak|slovene|croatian|serbian|bosnian"
-    r"|bulgarian|estonian|latvian|lithuanian|albanian|icelandic|persian|farsi|urdu|bengali|tamil"
-    r"|swahili|indonesian|malay|tagalog|esperanto|afrikaans|yiddish|cantonese|dialect|dialekt"
-    r"|her language|his language|their language|bilingual"
-    r"|languages|klingon|pirate|bayrisch|bairisch"
-    r"|bayerisch|hochdeutsch|schw[iy]zer",
+    "en": """
+        english englisch anglais ingles inglés inglese engels angielsk
+        англійськ английск ingilizce 英語 英语 英文 영어 영문 الإنجليزية
+        الانجليزية إنجليزي انجليزي अंग्रेज अंग्रे़ इंग्लिश""",
+    "es": """
+        spanish spanisch espagnol español espanol castellano spagnolo
+        espanhol spaans hiszpańsk іспанськ испанск ispanyolca スペイン語
+        西班牙 스페인어 الإسبانية الاسبانية स्पेनिश""",
+    "fr": """
+        french französisch français francais frances francés francese
+        francês frans. francusk французьк французск fransizca
+        fransızca フランス語 法语 法語 法文 프랑스어 불어 الفرنسية फ़्रेंच फ़रेंच
+        फ्रेंच""",
+    "de": """
+        german deutsch allemand aleman alemán alemão tedesco duits
+        niemieck німецьк немецк almanca ドイツ語 德语 德語 德文 독일어 독어 الألمانية
+        الالمانية जर्मन""",
+    "it": """
+        italian italienisch italien italiaans włosk італійськ
+        итальянск italyanca イタリア語 意大利 이탈리아어 الإيطالية इतालवी""",
+    "pt": """
+        portugu portoghese portugees португальськ португальск
+        portekizce ポルトガル語 葡萄牙 葡语 포르투갈어 البرتغالية पुर्तगाली""",
+    "nl": """
+        dutch niederländisch holländisch néerlandais neerlandes
+        neerlandés holandes holandés olandese nederlands niderlandzk
+        нідерландськ нидерландск голландск hollandaca felemenkçe オランダ語
+        荷兰 네덜란드어 الهولندية डच""",
+    "pl": """
+        polish. polnisch polonais polaco polacco polones polonês pools. polsk польськ
+        польск lehçe ポーランド語 波兰 폴란드어 البولندية पोलिश""",
+    "ru": """
+        russian russisch russe. ruso russo rosyjsk російськ русск
+        rusça ロシア語 俄语 俄文 러시아어 الروسية रूसी""",
+    "uk": """
+        ukrain ucraino ucranian oekraïens українськ украинск ウクライナ語
+        乌克兰 우크라이나어 الأوكرانية यूक्रेनी""",
+    "tr": """
+        turkish türkisch turc. turco turks. tureck турецьк турецк
+        türkçe トルコ語 土耳其 터키어 튀르키예어 التركية तुर्की""",
+    "zh": """
+        chinese mandarin chinesisch chinois chino. cinese chines
+        chinês chinees chińsk китайськ китайск çince 中国語 中文 汉语 漢語 普通话
+        중국어 الصينية चीनी""",
+    "ja": """
+        japan japonais japones japonês giapponese japońsk японськ
+        японск 日本語 日语 日文 일본어 일어로 اليابانية जापानी""",
+    "ko": """
+        korean koreanisch coréen coreano koreaans koreańsk корейськ
+        корейск korece 韓国語 韩语 韩文 한국어 한글 الكورية कोरियाई""",
+    "ar": """
+        arabic arabisch arabe árabe arabo. arabsk арабськ арабск
+        arapça アラビア語 阿拉伯 아랍어 العربية अरबी""",
+    "hi": """
+        hindi хінді хинди hintçe ヒンディー語 印地语 힌디어 الهندية हिंदी हिन्दी""",
+    "el": """
+        greek griechisch grec. griego greco. yunanca ギリシャ語 希腊 그리스어""",
+    "he": """
+        hebrew hebräisch hébreu hebreo ebraico ivrit ヘブライ語 希伯来""",
+    "th": """
+        thai. thailändisch タイ語 泰语 태국어""",
+    "ro": """
+        romanian rumänisch roumain rumano rumeno romeno rumuńsk""",
+    "sv": """
+        swedish schwedisch suédois sueco svedese svenska szwedzk
+        шведськ шведск""",
+    "da": """
+        danish dänisch danois danés danese dansk duńsk""",
+    "no": """
+        norwegian norwegisch norvégien noruego norvegese norsk bokmål
+        nynorsk""",
+    "fi": """
+        finnish finnisch finnois finlandés finlandese suomeksi fińsk""",
+    "cs": """
+        czech tschechisch tchèque checo ceco. česk czesk""",
+    "hu": """
+        hungarian ungarisch hongrois húngaro ungherese magyar węgiersk""",
+    "vi": """
+        vietnamese vietnamesisch vietnamien tiếng ベトナム語 越南""",
+    "la": """
+        latin. latein latín. łacin""",
+    "?": """
+        catalan basque galician welsh irish gaelic scots slovak
+        slovene croatian serbian bosnian bulgarian estonian latvian
+        lithuanian albanian icelandic persian farsi urdu bengali tamil
+        swahili indonesian malay tagalog esperanto afrikaans yiddish
+        cantonese dialect dialekt language bilingual klingon pirate bayrisch
+        bairisch bayerisch hochdeutsch schwizer schwyzer""",
 }  # fmt: skip
-"""How the languages are called in most of the languages that are told apart; "?": any other one."""
-_NAMED: Final = re.compile(
-    "|".join(f"(?P<{code if code != '?' else 'other'}>{names})" for code, names in _NAMES.items()),
-    re.IGNORECASE,
-)
+"""Beginnings of the languages' names in most of the languages that are told apart; a point ends a
+whole word; "?" are other languages."""
+
+
+def _stems() -> dict[str, list[tuple[str, str]]]:
+    """The names' beginnings and their languages, by the first three letters."""
+    table: dict[str, list[tuple[str, str]]] = {}
+    for code, names in _NAMES.items():
+        for name in names.split():
+            table.setdefault(name[:3], []).append((name, code))
+    return table
+
+
+_SPACED: Final = re.compile(r"[a-zà-ӿ]")
+_STEMS: Final = _stems()
+_UNSPACED: Final = [
+    (name, code)
+    for code, names in _NAMES.items()
+    for name in names.split()
+    if not _SPACED.match(name)
+]
+"""Names in scripts whose words hang together, or have an article before them."""
 _ALIKE: Final = ({"uk", "ru"}, {"ja", "zh"}, {"es", "pt"}, {"nl", "de"}, {"no", "da", "sv"})
 """Languages that short texts do not surely tell apart, as they are told apart here."""
-_SEEN: Final = 320
+_SEEN: Final = 240
 """Characters of an answer's beginning whose language is looked at."""
 _FEWEST: Final = 8
 """Words from which a language is sure."""
@@ -420,20 +480,19 @@ _SET_OFF: Final = re.compile(r"[\"“«„*(:]\s*([^\"“”«»„*():]{6,})")
 _LATIN_SPOKEN: Final = frozenset("en es fr de it pt nl".split())
 
 
-def other_language(text: str, words: Sequence[str], asked: Asked) -> str:
+def other_language(text: str, asked: Asked) -> str:
     """Surely in another language than the one asked for, or than the prompt's if none is."""
-    if len(words) < _FEWEST or asked.kind in (None, "code") or "```" in text:
+    if asked.kind in (None, "code") or "```" in text:
         return ""
     language = _sure_language(text[:_SEEN])
     if language == UNDETERMINED:
         return ""
     if asked.kind == "translation":
         return _untranslated(text, language, asked)
-    spoken = {detect_language(part) for part in (asked.prompt, asked.instruction) if part.strip()}
-    if not asked.context and spoken == {language}:
+    if asked.language in (UNDETERMINED, language):
         return ""  # as nearly always
-    if asked.context:
-        spoken.add(detect_language(asked.context))
+    parts = [asked.instruction, _ends(asked.prompt), asked.context]
+    spoken = {asked.language, *(detect_language(part) for part in parts if part.strip())}
     if UNDETERMINED in spoken or _is_among(language, spoken | _named(asked)):
         return ""
     if language in _LATIN_SPOKEN:
@@ -448,7 +507,7 @@ def other_language(text: str, words: Sequence[str], asked: Asked) -> str:
 def _untranslated(text: str, language: str, asked: Asked) -> str:
     named = _named(asked)
     payload = asked.payload
-    if not payload and asked.context and not _NAMED.search(_ends(asked.prompt)):
+    if not payload and asked.context and not _names_in(_ends(asked.prompt)):
         payload = asked.prompt  # the system prompt has the instruction
     given = detect_language(payload)
     if len(payload) < 25 or len(named) != 1 or given in named or _is_among(language, named):
@@ -464,9 +523,24 @@ def _untranslated(text: str, language: str, asked: Asked) -> str:
 
 def _named(asked: Asked) -> set[str]:
     """The languages that the instruction speaks of."""
-    text = f"{_ends(asked.instruction)}\n{_ends(asked.context)}"
-    named = {match.lastgroup or "" for match in _NAMED.finditer(text)}
-    return set(_NAMES) if "other" in named else named
+    named = _names_in(f"{_ends(asked.instruction)}\n{_ends(asked.context)}")
+    return set(_NAMES) if "?" in named else named
+
+
+def _names_in(text: str) -> set[str]:
+    lowered = text.lower()
+    words = _WORD.findall(lowered)
+    found = {
+        code
+        for word in words
+        for stem, code in _STEMS.get(word[:3], ())
+        if (word == stem[:-1] if stem[-1] == "." else word.startswith(stem))
+    }
+    if "pl" in found and "Polish" not in text and "to polish" not in lowered:
+        found -= {"pl"} if "polish" in words else set()  # the verb
+    if not lowered.isascii():
+        found |= {code for name, code in _UNSPACED if name in lowered}
+    return found
 
 
 def _sure_language(text: str) -> str:
@@ -523,7 +597,7 @@ def payload_of(prompt: str) -> str:
 
 def _longer(first: str, second: str) -> str:
     """Of two lines the one that is not the instruction."""
-    names = [_NAMED.search(_ends(line)) is not None for line in (first, second)]
+    names = [bool(_names_in(_ends(line))) for line in (first, second)]
     if names == [True, False] and len(second) >= 0.5 * len(first):
         return second
     if names == [False, True] and len(first) >= 0.5 * len(second):
