@@ -204,11 +204,12 @@ def _alike(one: str, other: str) -> int:
 
 def _is_loop(piece: str, times: float, length: int, *, code: bool) -> bool:
     if code:  # tables of zeros and the like are code
-        return (times >= 8 and length >= 300) or (times >= 3 and len(piece) >= 60)
+        said = len(_LETTERS.findall(piece)) >= 20 and times >= 4 and length >= 200
+        return said or (times >= 8 and length >= 300)
     if _MARKS_ONLY.fullmatch(piece):  # a ruled line, or empty points of a list
         return times >= 12 if "\n" in piece else length >= 200
-    if len(_SIGNS.findall(piece)) <= 4:  # "ha ha ha" and "nooo" are said by people
-        return times >= 12 and length >= (24 if _LETTERS.search(piece) else 60)
+    if len(_SIGNS.findall(piece)) <= 3:  # "ha ha ha" and "nooo" are said by people
+        return times >= 12 and length >= (60 if any(map(str.isdigit, piece)) else 24)
     return (times >= 4 and length >= 48) or (times >= 2.5 and length >= 240)
 
 
@@ -244,6 +245,10 @@ def _repeated(words: Sequence[str], size: int) -> float:
 
 _MARKED: Final = re.compile(r"(?:^|[\s(])[\"'“‘«„][^\"”’»“]{4,}[\"'”’»“](?=[\s?.,)]|$)")
 """Something in quotation marks: there is an instruction around it."""
+_OWN_WORDS: Final = (
+    "chat", "code", "completion", "creative_writing", "math", "reasoning", "summarization"
+)  # fmt: skip
+"""Whose answers are not to be found in the prompt."""
 _POINTS: Final = ".,;:!?\"'()[]*_`#-"
 _TRIED: Final = 16
 """Words that are looked for before all are."""
@@ -265,7 +270,7 @@ def echo(text: str, pieces: Sequence[str], asked: Asked) -> str:
     known = set(said)
     if len(said) < 4 or not words or sum(word in known for word in words) < 0.7 * len(words):
         return ""
-    if _prompt_again(words, said, known):
+    if _prompt_again(words, said, known, asked):
         return "the answer is the prompt again"
     if asked.payload and asked.kind in _SHORTER_KINDS:
         own, given = _threes(words), set(_threes(_clipped_words(asked.payload)))
@@ -275,15 +280,24 @@ def echo(text: str, pieces: Sequence[str], asked: Asked) -> str:
     return ""
 
 
-def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str]) -> bool:
+def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str], asked: Asked) -> bool:
     """Whether nothing but the prompt is there, some words of it lost or garbled at most."""
     count = len(said)
-    if words[-1] not in known or (len(words) > count and list(words[:count]) == said):
-        return False  # it goes on after the prompt: a question said again, and its answer
+    if len(words) > count and list(words[:count]) == said:  # it goes on after the prompt
+        return asked.kind != "completion" and (
+            count >= 16 or all(word in known for word in words[count:])
+        )
+    if asked.kind in _OWN_WORDS and "\n" in asked.prompt.strip():
+        line = _words(asked.prompt.strip().partition("\n")[0])
+        if len(line) >= 4 and list(words) == line:
+            return True
+    if words[-1] not in known:
+        return False  # a question said again, and its answer
     own, theirs = _threes(words), set(_threes(said))
     same = len(theirs.intersection(own))
+    least = 0.75 if asked.kind == "extraction" else 0.4
     if not theirs.isdisjoint(own[:3]) and not set(own[:3]).isdisjoint(_threes(said[:7])):
-        return same >= 0.5 * len(own) and same >= 0.4 * len(theirs)
+        return same >= 0.5 * len(own) and same >= least * len(theirs)
     return len(words) >= 8 and same >= 0.85 * len(own) and same >= 0.75 * len(theirs)
 
 
@@ -300,6 +314,9 @@ def _instruction_again(text: str, asked: Asked) -> str:
         return ""
     words = _words(text)
     threes, own = set(_threes(given)), set(_threes(words))
+    known = {*given, *_clipped_words(asked.payload)}
+    if sum(word in known for word in words) < 0.7 * len(words):
+        return ""  # more than a text and its instruction is there
     if _share(own, _clipped_words(asked.payload)) < 0.3:
         return ""  # the text is not there: what was taken for the instruction may be the text
     covered = len(threes.intersection(own)) / len(threes) if threes else 0.0
@@ -489,6 +506,8 @@ def other_language(text: str, asked: Asked) -> str:
         return ""
     if asked.kind == "translation":
         return _untranslated(text, language, asked)
+    if asked.kind in _WRITTEN and (wanted := _wanted(asked)) and not _is_among(language, {wanted}):
+        return f"the answer is in {language!r}, asked for was {wanted!r}"
     if asked.language in (UNDETERMINED, language):
         return ""  # as nearly always
     parts = [asked.instruction, _ends(asked.prompt), asked.context]
@@ -504,13 +523,37 @@ def other_language(text: str, asked: Asked) -> str:
     return f"the answer is in {language!r}, the prompt is not"
 
 
+_WRITTEN: Final = ("summarization", "creative_writing")
+_IN_LANGUAGE: Final = re.compile(
+    r"\b(?:in|auf|en|em|po|på|in het|на|по)[ -](\w+)(?=\s*(?:[.,;:!?)\n]|$))", re.IGNORECASE
+)
+"""A preposition and a word that ends a part of the sentence: "in French, please"."""
+
+
+def _wanted(asked: Asked) -> str:
+    """The language that the instruction says the text is to be written in; "" if none."""
+    found = {
+        code
+        for match in _IN_LANGUAGE.finditer(_ends(asked.instruction))
+        for code in _names_in(match[1])
+    }
+    return found.pop() if len(found) == 1 and "?" not in found else ""
+
+
 def _untranslated(text: str, language: str, asked: Asked) -> str:
     named = _named(asked)
     payload = asked.payload
     if not payload and asked.context and not _names_in(_ends(asked.prompt)):
         payload = asked.prompt  # the system prompt has the instruction
     given = detect_language(payload)
-    if len(payload) < 25 or len(named) != 1 or given in named or _is_among(language, named):
+    if len(payload) < 25 or UNDETERMINED in (given, language):
+        return ""
+    if named <= {given} and given == language:
+        spoken = detect_language(asked.instruction)
+        if spoken in (UNDETERMINED, given) or not asked.payload:
+            return ""
+        return f"the answer is still in {language!r}, as the text given"
+    if len(named) != 1 or given in named or _is_among(language, named):
         return ""  # where the language of the given text is named, the wanted one is not
     (wanted,) = named
     if wanted in _OTHER_SCRIPTS and not text.isascii() and _FOREIGN.search(text):
@@ -568,31 +611,69 @@ def _ends(text: str) -> str:
 _FENCED: Final = re.compile(r"(```|\"\"\"|''')[a-z]*\n?(.+?)\1", re.DOTALL)
 _QUOTED: Final = re.compile(r"[\"“«„「]([^\"“”«»„「」]{12,})[\"”»“」]")
 _COLON: Final = re.compile(r"[:\N{FULLWIDTH COLON}](?!//|\d)\s*")
+_SENTENCE: Final = re.compile(r"[.!?\u3002\uff01\uff1f]\s+|[\u3002\uff01\uff1f]")
 _MOST: Final = 0.45
+_CUES: Final = frozenset(
+    "correct corrections fix check grammar spelling spell proofread punctuation mistakes errors "
+    "english translate translation native korrigiere korrigieren fehler deutsch corrige corriger "
+    "corrija corrigir corregir fautes faute errores erros ortografía orthographe traduis traduire "
+    "traduce traduza traduci correggi verbeter fouten popraw błędy исправь ошибки выправь düzelt".split()
+)
+"""Words that an instruction about a text has, and seldom the text."""
 
 
 def payload_of(prompt: str) -> str:
     """The given text that an instruction is about, where that is sure; "" where not.
 
-    It stands in a fence or in quotation marks, after a colon, or in lines of its own.
+    It stands in a fence or in quotation marks, after a colon, or in lines or sentences of its own.
     """
     text = prompt.strip()
     for pattern, group in ((_FENCED, 2), (_QUOTED, 1)):
-        found = [match[group].strip() for match in pattern.finditer(text)]
-        if len(found) == 1 and len(found[0]) >= _MOST * len(text):
-            return found[0]
+        found = [match for match in pattern.finditer(text)]
+        if len(found) == 1:
+            before = text[: found[0].start()].rstrip()
+            inner = found[0][group].strip()
+            most = len(inner) >= _MOST * len(text) or before.endswith(":")
+            return inner if most else ""
         if found:
             return ""
     blocks = [block.strip() for block in text.split("\n") if block.strip()]
     if len(blocks) == 1:
-        colon = _COLON.search(text, 0, 150)
-        is_short = colon is not None and len(text[: colon.start()].split()) <= 10
-        return text[colon.end() :] if colon and is_short and len(text) - colon.end() >= 12 else ""
+        return _after_colon(text) or _after_sentence(text)
     if len(blocks) == 2:
         return _longer(*blocks)
-    first, rest = blocks[0], text[text.index(blocks[1]) :]
+    first, last = blocks[0], blocks[-1]
+    cued = [_is_cued(first), _is_cued(last)]
+    if cued == [False, True] and len(last) < 150:
+        return text[: text.rindex(last)].strip()
     is_announced = first.endswith((":", "\N{FULLWIDTH COLON}")) and 3 <= len(first.split()) <= 20
-    return rest if is_announced else ""
+    if is_announced or (cued == [True, False] and len(first) < 150):
+        return text[text.index(blocks[1], len(first)) :]
+    return ""
+
+
+def _is_cued(text: str) -> bool:
+    return not _CUES.isdisjoint(_WORD.findall(text.lower()))
+
+
+def _after_colon(text: str) -> str:
+    colon = _COLON.search(text, 0, 150)
+    if colon is None or len(text) - colon.end() < 12:
+        return ""
+    before = text[: colon.start()]
+    count = len(before.split())
+    return text[colon.end() :] if count <= 10 or (count <= 20 and _is_cued(before)) else ""
+
+
+def _after_sentence(text: str) -> str:
+    """What follows one or two short sentences that are instructions."""
+    at = 0
+    for end in _SENTENCE.finditer(text, 0, 200):
+        sentence = text[at : end.start()]
+        if len(sentence.split()) > 12 or not _is_cued(sentence):
+            break
+        at = end.end()
+    return text[at:] if at and len(text) - at >= 12 else ""
 
 
 def _longer(first: str, second: str) -> str:
