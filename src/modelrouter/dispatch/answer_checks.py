@@ -153,7 +153,8 @@ def cut_short(text: str, pieces: Sequence[str], asked: Asked) -> str:
 
 # ── loops
 
-_ONE_DIGIT: Final = str.maketrans("123456789", "000000000")
+_NUMBER: Final = re.compile(r"\d+")
+_POINT: Final = re.compile(r"^[\W\d]+")
 _LOOKED_AT: Final = 2_000
 _LONGEST_PIECE: Final = 400
 _MARKS_ONLY: Final = re.compile(r"[\s\-=_*~#.|+:<>/\\]*")
@@ -167,9 +168,9 @@ def loop(text: str, pieces: Sequence[str], *, code: bool = False) -> str:
     found = _periodic(end, code=code)
     if not found and not code:
         # Lists go on counting while they repeat themselves: "7. the same 8. the same".
-        counted = end.translate(_ONE_DIGIT) if any(map(str.isdigit, end[-60:])) else end
+        counted = _NUMBER.sub("0", end) if any(map(str.isdigit, end[-60:])) else end
         found = (counted is not end and _periodic(counted, code=False, lettered=True)) or ""
-        found = found or _repetitive(pieces)
+        found = found or _same_lines(text) or _repetitive(pieces)
     return found
 
 
@@ -204,13 +205,25 @@ def _alike(one: str, other: str) -> int:
 
 def _is_loop(piece: str, times: float, length: int, *, code: bool) -> bool:
     if code:  # tables of zeros and the like are code
-        said = len(_LETTERS.findall(piece)) >= 20 and times >= 4 and length >= 200
+        said = len(_LETTERS.findall(piece)) >= 12 and times >= 5 and length >= 100
         return said or (times >= 8 and length >= 300)
     if _MARKS_ONLY.fullmatch(piece):  # a ruled line, or empty points of a list
         return times >= 12 if "\n" in piece else length >= 200
     if len(_SIGNS.findall(piece)) <= 3:  # "ha ha ha" and "nooo" are said by people
         return times >= 12 and length >= (60 if any(map(str.isdigit, piece)) else 24)
     return (times >= 4 and length >= 48) or (times >= 2.5 and length >= 240)
+
+
+def _same_lines(text: str) -> str:
+    """A list whose points are the same (the share of lines that stood there before: Rae et al.
+    2021, table A1)."""
+    if text.count("\n") < 4:
+        return ""
+    lines = [line for raw in text.split("\n") if len(line := _POINT.sub("", raw)) >= 16]
+    different = len(set(lines))
+    if len(lines) < 5 or different > 0.4 * len(lines):
+        return ""
+    return f"the answer repeats itself: {len(lines)} lines, of which {different} are different"
 
 
 _FEWEST_WORDS: Final = 30
@@ -230,7 +243,8 @@ def _repetitive(pieces: Sequence[str]) -> str:
         return ""
     words = _words(" ".join(pieces))
     repeated = _repeated(words, 4)
-    if repeated < 0.28 or (repeated < 0.5 and _repeated(words, 8) < 0.14):
+    few = 0.28 if count >= 48 else 0.5  # a sentence said twice is none
+    if repeated < few or (repeated < 0.5 and _repeated(words, 8) < 0.14):
         return ""
     return f"the answer repeats itself: {repeated:.0%} of its runs of four words"
 
@@ -245,9 +259,7 @@ def _repeated(words: Sequence[str], size: int) -> float:
 
 _MARKED: Final = re.compile(r"(?:^|[\s(])[\"'“‘«„][^\"”’»“]{4,}[\"'”’»“](?=[\s?.,)]|$)")
 """Something in quotation marks: there is an instruction around it."""
-_OWN_WORDS: Final = (
-    "chat", "code", "completion", "creative_writing", "math", "reasoning", "summarization"
-)  # fmt: skip
+_OWN_WORDS: Final = ("chat", "code", "creative_writing", "math", "reasoning", "summarization")
 """Whose answers are not to be found in the prompt."""
 _POINTS: Final = ".,;:!?\"'()[]*_`#-"
 _TRIED: Final = 16
@@ -260,6 +272,8 @@ def echo(text: str, pieces: Sequence[str], asked: Asked) -> str:
     """The prompt comes back, or its instruction does where the text alone was asked for."""
     if len(pieces) < 3 or len(text) > 2 * len(asked.prompt) + 200:
         return ""
+    if _is_instruction(text, asked):
+        return "the answer is the instruction"
     if asked.kind in _TEXT_KINDS:
         return _instruction_again(text, asked)
     prompt = _clipped(asked.prompt).lower()
@@ -268,7 +282,11 @@ def echo(text: str, pieces: Sequence[str], asked: Asked) -> str:
         return ""  # as nearly always
     words, said = _words(text), _words(prompt)
     known = set(said)
-    if len(said) < 4 or not words or sum(word in known for word in words) < 0.7 * len(words):
+    if (
+        len(said) < (5 if asked.kind == "chat" else 4)
+        or not words
+        or sum(word in known for word in words) < 0.7 * len(words)
+    ):
         return ""
     if _prompt_again(words, said, known, asked):
         return "the answer is the prompt again"
@@ -280,6 +298,18 @@ def echo(text: str, pieces: Sequence[str], asked: Asked) -> str:
     return ""
 
 
+def _is_instruction(text: str, asked: Asked) -> bool:
+    """Whether the instruction alone comes back, without the text that it is about."""
+    if asked.context or len(text) > len(asked.instruction) + 20:
+        return False
+    if asked.payload:
+        if asked.kind in _TEXT_KINDS and not _is_cued(asked.instruction):
+            return False  # the text may have been taken for it
+        return _words(text) == _words(asked.instruction)
+    first, _, rest = asked.prompt.strip().partition("\n")
+    return asked.kind in _OWN_WORDS and bool(rest) and _words(text) == _words(first)
+
+
 def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str], asked: Asked) -> bool:
     """Whether nothing but the prompt is there, some words of it lost or garbled at most."""
     count = len(said)
@@ -287,18 +317,16 @@ def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str], as
         return asked.kind != "completion" and (
             count >= 16 or all(word in known for word in words[count:])
         )
-    if asked.kind in _OWN_WORDS and "\n" in asked.prompt.strip():
-        line = _words(asked.prompt.strip().partition("\n")[0])
-        if len(line) >= 4 and list(words) == line:
-            return True
     if words[-1] not in known:
         return False  # a question said again, and its answer
-    own, theirs = _threes(words), set(_threes(said))
-    same = len(theirs.intersection(own))
-    least = 0.75 if asked.kind == "extraction" else 0.4
-    if not theirs.isdisjoint(own[:3]) and not set(own[:3]).isdisjoint(_threes(said[:7])):
+    own, theirs = _threes(words), _threes(said)
+    same = len(set(theirs).intersection(own))
+    shift = 3 if words[0] in known else 1  # a first word or two are lost, or one is garbled
+    if any(three in theirs[at : at + shift] for at, three in enumerate(own[:3])):
+        least = 0.75 if asked.kind == "extraction" else 0.4
         return same >= 0.5 * len(own) and same >= least * len(theirs)
-    return len(words) >= 8 and same >= 0.85 * len(own) and same >= 0.75 * len(theirs)
+    is_same = len(words) >= 8 and same >= 0.85 * len(own) and same >= 0.75 * len(theirs)
+    return is_same and words[0] in known
 
 
 def _instruction_again(text: str, asked: Asked) -> str:
@@ -313,12 +341,13 @@ def _instruction_again(text: str, asked: Asked) -> str:
     if len(given) < 2 or sum(w in lowered for w in given[:_TRIED]) < 0.6 * len(given[:_TRIED]):
         return ""
     words = _words(text)
-    threes, own = set(_threes(given)), set(_threes(words))
-    known = {*given, *_clipped_words(asked.payload)}
+    payload = set(_clipped_words(asked.payload))
+    known = payload.union(given)
     if sum(word in known for word in words) < 0.7 * len(words):
         return ""  # more than a text and its instruction is there
-    if _share(own, _clipped_words(asked.payload)) < 0.3:
+    if len(payload.intersection(words)) < 0.5 * len(payload):
         return ""  # the text is not there: what was taken for the instruction may be the text
+    threes, own = set(_threes(given)), set(_threes(words))
     covered = len(threes.intersection(own)) / len(threes) if threes else 0.0
     first = asked.prompt.lstrip().startswith(asked.instruction.strip()[:20])
     if first and list(words[: min(len(given), 3)]) == given[:3] and (covered >= 0.5 or not threes):
@@ -326,12 +355,6 @@ def _instruction_again(text: str, asked: Asked) -> str:
     if len(threes) >= 2 and covered >= 0.7:
         return "the instruction's words are in the answer"
     return ""
-
-
-def _share(threes: set[tuple[str, str, str]], words: Sequence[str]) -> float:
-    """Share of the words' runs of three that are among these; 1 where they are too few."""
-    own = set(_threes(words))
-    return len(own.intersection(threes)) / len(own) if own else 1.0
 
 
 # ── length
@@ -617,7 +640,7 @@ _CUES: Final = frozenset(
     "correct corrections fix check grammar spelling spell proofread punctuation mistakes errors "
     "english translate translation native korrigiere korrigieren fehler deutsch corrige corriger "
     "corrija corrigir corregir fautes faute errores erros ortografía orthographe traduis traduire "
-    "traduce traduza traduci correggi verbeter fouten popraw błędy исправь ошибки выправь düzelt".split()
+    "traduce traduza traduci correggi verbeter fouten popraw błędy исправь ошибки düzelt".split()
 )
 """Words that an instruction about a text has, and seldom the text."""
 
@@ -629,7 +652,7 @@ def payload_of(prompt: str) -> str:
     """
     text = prompt.strip()
     for pattern, group in ((_FENCED, 2), (_QUOTED, 1)):
-        found = [match for match in pattern.finditer(text)]
+        found = list(pattern.finditer(text))
         if len(found) == 1:
             before = text[: found[0].start()].rstrip()
             inner = found[0][group].strip()
