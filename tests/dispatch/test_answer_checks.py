@@ -40,12 +40,12 @@ def test_a_single_sign_may_be_an_answer(answer):
         "I am glad to help. " * 8,
         "las " * 30,
         "コ" * 40,
-        "天气很好，" * 12,
+        "天气很好啊" * 12,
         "Fisher" * 20,
         "2023-01-22 " * 10,
         "It is so. The joke is meant to be taken literally, and no more than that. " * 5,
         "A list:\n" + "".join(f"{n}. Bring the same old umbrella with you.\n" for n in range(9)),
-        "ok" + "；" * 30,
+        "ok" + "\N{FULLWIDTH SEMICOLON}" * 30,
         "To begin:\n" + "-\n" * 30,
         "दिल्ली की बात है, " * 8,
     ],
@@ -129,7 +129,7 @@ def test_an_announcement_without_what_was_announced_is_cut():
         ("Explain to me why the sky is blue and the sunset red.",
          "Der Himmel ist blau, weil das Licht an den Teilchen der Luft gestreut wird, und das "
          "blaue Licht wird mehr gestreut als das rote.", "question_answering"),
-        ("Почему небо голубое, а закат красный? Объясни мне, пожалуйста.",
+        ("Почему небо голубое, скажи мне, пожалуйста, я этого не знаю.",
          "The sky is blue because the light is scattered by the air, and blue light is scattered "
          "more than red light is.", "question_answering"),
         ("Translate this into Swedish: The house has no electricity, but there is a sauna.",
@@ -168,16 +168,19 @@ def test_a_corrected_text_is_about_as_long_as_the_text_given():
     given = "We was waiting for the bus since two hours, and then we have went home by foot."
     assert "shorter" in why(f"Fix the grammar: {given}", "We waited for the bus.", "grammar")
     assert why(f"Fix the grammar: {given}", given, "grammar") == ""
-    assert "longer" in why(
-        f"Translate into German: {given}", "Wir haben auf den Bus gewartet, ja. Und dann sind "
-        "wir zu Fuß nach Hause gegangen. Es war kalt. Der Mond schien auf die Stadt herab, und "
+    tale = (
+        "Wir haben auf den Bus gewartet. Es war kalt, der Mond schien auf die Stadt herab, und "
         "keiner sprach ein Wort. Später lasen wir noch ein Buch über die Geschichte der Bahnen "
         "im Westen des Landes, das uns der Vater geschenkt hatte, als wir noch klein waren. Am "
-        "Morgen gingen wir wieder zur Schule, wo der Lehrer uns fragte, ob wir gelernt hätten. "
-        "Wir sagten nein, und er war böse. So ging der Tag hin, und es kam der Abend, an dem "
-        "wir wieder auf den Bus warten sollten, der nicht kam. Und die Nacht war lang.",
-        "translation",
-    )  # fmt: skip
+        "Morgen gingen wir zur Schule, wo der Lehrer fragte, ob wir denn gelernt hätten. Wir "
+        "sagten nein, und er war böse. So ging der Tag hin, und es kam der Abend, an dem keiner "
+        "mehr an die Tante dachte, die im Dorf hinter den Bergen ihren Garten hat. Dort wachsen "
+        "Äpfel, Birnen und Pflaumen, die sie im Herbst auf den Markt bringt. Manchmal schickt "
+        "sie uns einen Korb davon, und dann backt die Mutter einen Kuchen, den alle loben. Nur "
+        "der Großvater mag ihn nicht, weil ihm die Zähne fehlen, und er isst lieber Suppe. "
+        "Am Abend saßen wir am Ofen und hörten zu, wie der Wind um das alte Haus ging."
+    )
+    assert "longer" in why(f"Translate into German: {given}", tale, "translation")
 
 
 def test_without_a_sure_kind_only_what_holds_for_all_kinds_is_noticed():

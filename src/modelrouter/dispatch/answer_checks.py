@@ -125,7 +125,7 @@ _OPEN_WORDS: Final = frozenset(
 _LEAD_IN_WORDS: Final = 25
 _FEW_ASKED: Final = re.compile(
     r"word|title|headline|tag|topic|label|name|emoji|wort|titel|thema|mot\b|titre|sujet|palabra"
-    r"|título|tema|parol|titol|palavra|woord|słow|слов|kelime|başlık|词|字|标题|語|題|단어|제목|كلمة"
+    r"|título|tema|parol|titol|palavra|woord|słow|слов|kelime|ba\u015fl\u0131k|词|字|标题|語|題|단어|제목|كلمة"
     r"|عنوان|शब्द|शीर्षक",
     re.IGNORECASE,
 )
@@ -227,6 +227,8 @@ def _same_lines(text: str) -> str:
 
 
 _FEWEST_WORDS: Final = 30
+_FEW_RAW: Final = 0.15
+"""Share of runs from which the words are looked at without their marks and capitals."""
 _RICH: Final = 0.6
 """Share of different words from which no loop is looked for."""
 
@@ -240,6 +242,8 @@ def _repetitive(pieces: Sequence[str]) -> str:
     pieces = pieces[-160:]
     count = len(pieces)
     if count < _FEWEST_WORDS or len(set(pieces)) > _RICH * count:
+        return ""
+    if _repeated(pieces, 4) < _FEW_RAW:
         return ""
     words = _words(" ".join(pieces))
     repeated = _repeated(words, 4)
@@ -257,7 +261,9 @@ def _repeated(words: Sequence[str], size: int) -> float:
 
 # ── the prompt again
 
-_MARKED: Final = re.compile(r"(?:^|[\s(])[\"'“‘«„][^\"”’»“]{4,}[\"'”’»“](?=[\s?.,)]|$)")
+_MARKED: Final = re.compile(
+    r"(?:^|[\s(])[\"'\u201c\u2018«„][^\"\u201d\u2019»\u201c]{4,}[\"'\u201d\u2019»\u201c](?=[\s?.,)]|$)"
+)
 """Something in quotation marks: there is an instruction around it."""
 _OWN_WORDS: Final = ("chat", "code", "creative_writing", "math", "reasoning", "summarization")
 """Whose answers are not to be found in the prompt."""
@@ -306,8 +312,10 @@ def _is_instruction(text: str, asked: Asked) -> bool:
         if asked.kind in _TEXT_KINDS and not _is_cued(asked.instruction):
             return False  # the text may have been taken for it
         return _words(text) == _words(asked.instruction)
-    first, _, rest = asked.prompt.strip().partition("\n")
-    return asked.kind in _OWN_WORDS and bool(rest) and _words(text) == _words(first)
+    first, gap, rest = asked.prompt.strip().partition("\n")
+    is_question = rest.endswith(("?", "\N{FULLWIDTH QUESTION MARK}"))
+    may_be = asked.kind in _OWN_WORDS or (asked.kind not in _TEXT_KINDS and not is_question)
+    return may_be and bool(gap) and _words(text) == _words(first)
 
 
 def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str], asked: Asked) -> bool:
@@ -319,6 +327,8 @@ def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str], as
         )
     if words[-1] not in known:
         return False  # a question said again, and its answer
+    if asked.kind == "completion" and asked.payload and list(words) == _words(asked.payload):
+        return True
     own, theirs = _threes(words), _threes(said)
     same = len(set(theirs).intersection(own))
     shift = 3 if words[0] in known else 1  # a first word or two are lost, or one is garbled
@@ -360,13 +370,17 @@ def _instruction_again(text: str, asked: Asked) -> str:
 # ── length
 
 
+_REMARKS: Final = 600
+"""Characters in which a text may be explained beside it."""
+
+
 def wrong_length(text: str, asked: Asked, *, stopped: bool) -> str:
     """A corrected or translated text far shorter or longer than the one given."""
     if asked.kind not in _TEXT_KINDS or not asked.payload:
         return ""
     given, got = _weight(asked.payload), _weight(text)
     is_short = stopped and got < 0.4 * given and "?" not in asked.instruction
-    if given < 40 or not (is_short or got > 3 * given + 300):
+    if given < 40 or not (is_short or got > 3 * given + _REMARKS):
         return ""
     if asked.kind == "grammar" and not _is_of_payload(text, asked):
         return ""
@@ -406,7 +420,7 @@ _NAMES: Final[dict[str, str]] = {
     "fr": """
         french französisch français francais frances francés francese
         francês frans. francusk французьк французск fransizca
-        fransızca フランス語 法语 法語 法文 프랑스어 불어 الفرنسية फ़्रेंच फ़रेंच
+        frans\u0131zca フランス語 法语 法語 法文 프랑스어 불어 الفرنسية फ़्रेंच फ़रेंच
         फ्रेंच""",
     "de": """
         german deutsch allemand aleman alemán alemão tedesco duits
@@ -701,10 +715,11 @@ def _after_sentence(text: str) -> str:
 
 def _longer(first: str, second: str) -> str:
     """Of two lines the one that is not the instruction."""
-    names = [bool(_names_in(_ends(line))) for line in (first, second)]
-    if names == [True, False] and len(second) >= 0.5 * len(first):
-        return second
-    if names == [False, True] and len(first) >= 0.5 * len(second):
-        return first
+    for tells in (_is_cued, _names_in):
+        told = [bool(tells(_ends(line))) for line in (first, second)]
+        if told == [True, False] and len(second) >= 0.5 * len(first):
+            return second
+        if told == [False, True] and len(first) >= 0.5 * len(second):
+            return first
     short, long = sorted((first, second), key=len)
     return long if len(long) >= 1.5 * len(short) and not short.endswith(",") else ""
