@@ -57,7 +57,7 @@ def fetch(
         PullError: its kinds; another process that fetches the same file is one, too.
     """
     part = _part(target, offer)
-    with _own(part), _writing(target):
+    with _writing(target), _own(part):
         digest = _Digest(offer)
         have = digest.read(part)
         if have > offer.size_bytes:

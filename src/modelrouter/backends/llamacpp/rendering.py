@@ -336,8 +336,8 @@ def _environment(meter: _Meter) -> Any:
         "sum": pass_environment(_sum),
         "tojson": pass_environment(_tojson),
     }
-    filters: dict[str, Callable[..., Any]] = {**made.filters, **own}
-    tests: dict[str, Callable[..., Any]] = {**made.tests}
+    filters: dict[str, Any] = {**made.filters, **own}
+    tests: dict[str, Any] = {**made.tests}
     made.filters.update({name: _measuring(meter, name, each) for name, each in filters.items()})
     made.tests.update({name: _measuring(meter, "", each) for name, each in tests.items()})
     return made
