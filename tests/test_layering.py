@@ -15,6 +15,7 @@ from tests.package import FILES, PACKAGE, ROOT
 ORDER = (
     "_toml",
     "_memory",
+    "_plain",
     "exceptions",
     "_sqlite",
     "images",

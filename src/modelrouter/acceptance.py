@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelrouter._plain import parsed, too_deep
 from modelrouter.catalog.card import ModelCard
 from modelrouter.policies.base import Policy
 from modelrouter.response import Choice, Completion, least_confidence
@@ -90,7 +91,7 @@ def _form_problem(choice: Choice, wanted: Mapping[str, Any]) -> str:
     if kind not in ("json_object", "json_schema"):
         return ""
     try:
-        found = json.loads(choice.message.content or "")
+        found = parsed(choice.message.content or "")
     except ValueError as exc:
         cut = " (cut off at max_tokens)" if choice.finish_reason == "length" else ""
         return f"the answer is not JSON{cut}: {exc}"
@@ -101,16 +102,25 @@ def _form_problem(choice: Choice, wanted: Mapping[str, Any]) -> str:
 
 
 def _schema_problem(found: object, schema: Mapping[str, Any]) -> str:
-    import jsonschema
+    from jsonschema import SchemaError
+    from jsonschema.exceptions import best_match
+    from jsonschema.validators import validator_for
+    from jsonschema_specifications import REGISTRY
+    from referencing.exceptions import Unresolvable
 
+    if too_deep(found):
+        return "the answer is nested too deeply to be checked"
     try:
-        jsonschema.validate(found, schema)
-    except jsonschema.ValidationError as exc:
-        place = "/".join(map(str, exc.absolute_path)) or "the whole answer"
-        return f"the answer does not follow its schema at {place}: {exc.message[:200]}"
-    except jsonschema.SchemaError:  # the provider has taken it; nothing can be held against it
+        kind = validator_for(schema)
+        kind.check_schema(schema)
+        # The library's own registry would fetch what a schema refers to from the network.
+        error = best_match(kind(schema, registry=REGISTRY).iter_errors(found))
+    except (SchemaError, Unresolvable, RecursionError, re.error, TypeError, ValueError):
+        return ""  # the provider has taken the schema; nothing can be held against the answer
+    if error is None:
         return ""
-    return ""
+    place = "/".join(map(str, error.absolute_path)) or "the whole answer"
+    return f"the answer does not follow its schema at {place}: {error.message[:200]}"
 
 
 def _call_problem(choice: Choice, names: frozenset[str]) -> str:
@@ -118,7 +128,7 @@ def _call_problem(choice: Choice, names: frozenset[str]) -> str:
         if call.function.name not in names:
             return f"the answer calls {call.function.name!r}, which was not offered"
         try:
-            arguments = json.loads(call.function.arguments or "{}")
+            arguments = parsed(call.function.arguments or "{}")
         except ValueError as exc:
             return f"the arguments of {call.function.name!r} are not JSON: {exc}"
         if not isinstance(arguments, dict):

@@ -331,7 +331,11 @@ def _key(
     }
     try:
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
-    except (TypeError, ValueError):  # a parameter that JSON does not know: nothing to compare by
+    except (
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # a parameter that JSON does not know: nothing to compare by
         return None
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -353,7 +357,7 @@ def _read(body: bytes) -> Kept | None:
         chunks = tuple(
             Chunk.model_validate({**chunk, "cost_usd": None}) for chunk in found["chunks"]
         )
-    except (zlib.error, ValueError, KeyError, TypeError, ValidationError):
+    except (zlib.error, ValueError, KeyError, TypeError, RecursionError, ValidationError):
         return None
     return Kept(completion, chunks or tuple(_as_chunks(completion)))
 

@@ -373,7 +373,7 @@ def _stripped(link: BaseException) -> str:
     text = _TAIL.split(text, maxsplit=1)[0].strip()
     start = text.find("{")
     if start >= 0:  # the error object as the provider sent it
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return _told_message(json.loads(text[start:].rstrip("'"))) or text
     return text
 

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -70,7 +71,7 @@ def _listed(address: str) -> dict[str, Mapping[str, Any]]:
         return {str(model["id"]): model for model in models}
     except urllib.error.HTTPError as exc:
         problem = f"it answered /models with status {exc.code}"
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError, HTTPException) as exc:
         problem = f"its list of models cannot be read ({type(exc).__name__})"
     except OSError as exc:
         raise APIConnectionError(

@@ -190,14 +190,25 @@ class MemoryStore:
         )
 
     def _sweep(self, now: float) -> None:
-        """Forget accounts whose period ended a day ago, once an hour."""
-        if now - self._swept < 3_600:
+        """Forget accounts whose period ended a day ago, once an hour.
+
+        A clock that was set far ahead for a while must not make today's account one of these, so
+        that those of the last days on which there were any stay, however long ago that seems.
+        """
+        if 0 <= now - self._swept < 3_600:
             return
         self._swept = now
-        over = [k for k, a in self._accounts.items() if a.until is not None and a.until < now - DAY]
-        for key in over:
-            del self._accounts[key]
+        ends = {key: a.until for key, a in self._accounts.items() if a.until is not None}
+        days = sorted({end // DAY for end in ends.values()})
+        if len(days) < DAYS_KEPT:
+            return
+        over = min(now - DAY, days[-DAYS_KEPT] * DAY)
+        for key, end in ends.items():
+            if end < over:
+                del self._accounts[key]
 
 
 DAY: Final = 86_400.0
 """Seconds that an account is kept after its period, for calls that began in it."""
+DAYS_KEPT: Final = 7
+"""Days on which periods ended whose accounts are kept whatever the clock says."""
