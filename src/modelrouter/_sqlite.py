@@ -267,6 +267,12 @@ def translated(path: Path, what: str) -> Iterator[None]:
         raise StorageError(
             f"The {what} {path} cannot be used: {exc}.", path=path, hint=_way_out(exc)
         ) from exc
+    except UnicodeDecodeError as exc:  # in what the file says, or in SQLite's own message about it
+        raise StorageError(
+            f"The {what} {path} is damaged: it holds what is no text.",
+            path=path,
+            hint=_MOVE_AWAY,
+        ) from exc
 
 
 def pico_usd(amount_usd: float) -> int:
@@ -382,15 +388,18 @@ def _tables(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
+_MOVE_AWAY: Final = (
+    "Move the file and those beside it (-wal, -shm) away; what is readable can be saved with "
+    'sqlite3\'s ".recover".'
+)
+
+
 def _way_out(exc: sqlite3.Error) -> str:
     text = str(exc)
     if "not a database" in text:
         return "Name another file, or move this one away."
     if "malformed" in text or "corrupt" in text:
-        return (
-            "Move the file and those beside it (-wal, -shm) away; what is readable can be saved "
-            'with sqlite3\'s ".recover".'
-        )
+        return _MOVE_AWAY
     if "locked" in text:
         return "Another process has been writing for long; close it."
     if "readonly" in text or "unable to open" in text:

@@ -72,8 +72,15 @@ class Recorder:
         self._later: Background[_Note] = Background(self._write_batch, name="modelrouter-ledger")
         with transaction(connection := open_database(path, LEDGER)):
             processes.mark_lost(connection)
-        (self._salt,) = connection.execute("SELECT value FROM meta WHERE name='salt'").fetchone()
+        found = connection.execute("SELECT value FROM meta WHERE name='salt'").fetchone()
         connection.close()
+        if found is None or not isinstance(found[0], bytes):
+            raise StorageError(
+                f"The ledger {path} is damaged: the key of its hashes is gone.",
+                path=path,
+                hint="Name another file, or move this one away.",
+            )
+        self._salt: bytes = found[0]
         # Folding the log into the file waits for the disk: that is the thread's part alone.
         pragmas = ("PRAGMA wal_autocheckpoint=0",)
         self._quick = Database(path, LEDGER, busy_s=_PATIENCE_S, pragmas=pragmas)

@@ -184,10 +184,14 @@ def replay(rows: Iterable[Row], policy: PolicyLike) -> Replay:
     calls: list[Replayed] = []
     left_out: Counter[str] = Counter()
     for row in rows:
-        if problem := _obstacle(row, reads_task):
+        try:
+            problem = _obstacle(row, reads_task)
+            situation = None if problem else _situation(row)
+        except (LookupError, TypeError, ValueError, AttributeError):  # also our own of bad values
+            problem, situation = "what is stored of them is damaged", None
+        if situation is None:
             left_out[problem] += 1
             continue
-        situation = _situation(row)
         decision = wanted.decide(situation)
         before = next(c for c in decision.candidates if c.model == row.model)
         after = decision.candidates[0] if decision.candidates[0].feasible else None
