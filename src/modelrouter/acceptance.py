@@ -101,11 +101,11 @@ def _form_problem(choice: Choice, wanted: Mapping[str, Any]) -> str:
     return _schema_problem(found, schema) if schema else ""
 
 
-def _schema_problem(found: object, schema: Mapping[str, Any]) -> str:
+def _schema_problem(found: Any, schema: Any) -> str:
     from jsonschema import SchemaError
     from jsonschema.exceptions import best_match
     from jsonschema.validators import validator_for
-    from jsonschema_specifications import REGISTRY
+    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped] # it has no types
     from referencing.exceptions import Unresolvable
 
     if too_deep(found):

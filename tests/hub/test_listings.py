@@ -67,8 +67,8 @@ def test_no_listing_makes_anything_but_a_typed_error(
             assert str(made.licence)
             for offer in made.offers:
                 made.target(offer)
-        except ModelRouterError as error:
-            assert str(error)
+        except ModelRouterError:
+            pass  # in words; anything else fails the test
 
 
 @pytest.mark.parametrize(
