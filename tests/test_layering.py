@@ -17,6 +17,7 @@ ORDER = (
     "_memory",
     "_plain",
     "exceptions",
+    "_process",
     "_sqlite",
     "images",
     "task",

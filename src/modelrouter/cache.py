@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import ValidationError
 
+from modelrouter._process import OfOneProcess
 from modelrouter._sqlite import Database, Schema, open_database, transaction
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import GenerationSettings
@@ -65,7 +66,7 @@ class Kept:
     chunks: tuple[Chunk, ...]
 
 
-class Cache:
+class Cache(OfOneProcess):
     """Whole answers on disk, found again by the same task, parameters, policy and eligible models.
 
     ``Router(cache=True)``, ``Router(cache="answers.cache")`` or ``Router(cache=Cache(...))``; off

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from typing_extensions import Unpack
 
+from modelrouter._process import OfOneProcess
 from modelrouter.acceptance import Rejection, rejection
 from modelrouter.account import Account
 from modelrouter.backends import DEFAULT_BACKENDS
@@ -82,7 +83,7 @@ _SLOW = 3.0
 R = TypeVar("R")
 
 
-class _Parts:
+class _Parts(OfOneProcess):
     """What both routers hold: catalog, policy, scorer, backends; and ``route``."""
 
     def __init__(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
+from modelrouter._process import OfOneProcess
 from modelrouter.account import Account
 from modelrouter.catalog.card import ModelCard
 from modelrouter.continuation import Splice
@@ -58,7 +59,7 @@ class Opening:
     go_on: Callable[[str], Any] | None = None
 
 
-class _Record:
+class _Record(OfOneProcess):
     """What both kinds of stream keep: the text so far, the final reply, the trace."""
 
     def __init__(self, opening: Opening) -> None:

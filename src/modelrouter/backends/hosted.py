@@ -19,6 +19,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, TypeVar
 
+from modelrouter._process import OfOneProcess
 from modelrouter.backends._hosted_embeddings import HostedEmbeddings
 from modelrouter.backends._hosted_errors import timed_out, translate
 from modelrouter.backends._hosted_images import HostedImages
@@ -40,7 +41,7 @@ T = TypeVar("T")
 _HOLDERS: Final = ("response", "http_response", "streaming_response")
 
 
-class LiteLLMBackend(HostedImages, HostedEmbeddings):
+class LiteLLMBackend(OfOneProcess, HostedImages, HostedEmbeddings):
     """Asks hosted models over HTTP; fulfils :class:`~modelrouter.backends.base.Backend`.
 
     ``Request.timeout_s`` bounds the whole attempt in every way of calling, whatever the server

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from modelrouter._process import OfOneProcess
 from modelrouter._sqlite import pico_usd, usd
 from modelrouter.config import Configured
 from modelrouter.decision import Reason
@@ -138,7 +139,7 @@ class Standing:
         )
 
 
-class Budgets:
+class Budgets(OfOneProcess):
     """The guard that keeps budgets.
 
     Args:

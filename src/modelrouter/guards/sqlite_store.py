@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from modelrouter._process import OfOneProcess
 from modelrouter._sqlite import Database, Schema, transaction, translated
 from modelrouter.exceptions import StorageError
 from modelrouter.guards.store import DAY, DAYS_KEPT, Account, Claim, Hold, Short
@@ -55,7 +56,7 @@ _KEPT_S: Final = 35 * DAY
 """How long accounts of periods that are over stay readable."""
 
 
-class SqliteStore:
+class SqliteStore(OfOneProcess):
     """Accounts in a file. The file and its folder are made where they are missing.
 
     Args:

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
+from modelrouter._process import OfOneProcess
+
 __all__ = ["Account", "Claim", "Hold", "MemoryStore", "Short", "Store"]
 
 
@@ -119,7 +121,7 @@ class Store(Protocol):
         ...
 
 
-class MemoryStore:
+class MemoryStore(OfOneProcess):
     """Accounts in this process alone, forgotten when it ends."""
 
     def __init__(self) -> None:

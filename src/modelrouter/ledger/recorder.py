@@ -66,6 +66,9 @@ class Recorder:
         self.path, self._text, self._keep_pii = path, text, keep_pii
         self.pid = os.getpid()
         self.not_written = 0
+        import sqlite3  # now: a stream that is left open at the end of Python ends after imports do
+
+        self._faults = (sqlite3.Error, StorageError)
         self._process: int | None = None
         self._logged_at = 0.0
         self._busy_until = 0.0
@@ -108,8 +111,6 @@ class Recorder:
 
     def _write(self, event: _Event, trace: Trace) -> None:
         """Write a short row now, or have the thread do it where the file is busy."""
-        import sqlite3
-
         note = _Note(event, trace)
         problem: object = "it was busy a moment ago"
         if time.monotonic() >= self._busy_until:
@@ -117,7 +118,7 @@ class Recorder:
                 with self._quick as connection, transaction(connection):
                     self._short(connection, note)
                 return
-            except (sqlite3.Error, StorageError) as exc:
+            except self._faults as exc:
                 problem = exc
                 self._busy_until = time.monotonic() + _AVOID_S
         if not self._later.put(note):
@@ -147,8 +148,6 @@ class Recorder:
             time.sleep(_PAUSE_S)
 
     def _tried(self, notes: list[_Note], details: list[tuple[Any, ...]]) -> Exception | None:
-        import sqlite3
-
         try:
             # Callers wait their turn here rather than in SQLite, which would have them sleep.
             with self._quick, self._slow as connection, transaction(connection):
@@ -156,7 +155,7 @@ class Recorder:
                     self._short(connection, note)
                 connection.executemany(_DETAILS, details)
             self._fold()
-        except (sqlite3.Error, StorageError) as exc:
+        except self._faults as exc:
             return exc
         return None
 

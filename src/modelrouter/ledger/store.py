@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from modelrouter._plain import parsed, shown
+from modelrouter._process import OfOneProcess
 from modelrouter._sqlite import open_database, translated
 from modelrouter.exceptions import ConfigurationError, StorageError
 from modelrouter.ledger.export import to_jsonl, to_parquet
@@ -38,7 +39,7 @@ _PAGE: Final = 500
 _FLUSH_S: Final = 10.0
 
 
-class Ledger:
+class Ledger(OfOneProcess):
     """What was decided, asked, answered and spent, in one SQLite file.
 
     ``Router(ledger="tasks.ledger")`` or ``Router(ledger=Ledger("tasks.ledger", text="keep"))``. A
