@@ -54,7 +54,7 @@ _SCALARS: Final = {
     11: "<q",
     12: "<d",
 }
-_WHOLE: Final = frozenset({0, 1, 2, 3, 4, 5, 10, 11})
+_WHOLE: Final = frozenset({0, 1, 2, 3, 4, 5, 7, 10, 11})
 _BY_BLOCK: Final = ("expert_count", "expert_used_count")
 _MAX_BLOCKS: Final = 1 << 12
 _STRING: Final = 8
@@ -405,7 +405,8 @@ class _Reader:
         """Step over an array."""
         kind, count = self.scalar("<I"), self.scalar("<Q")
         if kind in _WHOLE and 0 < count <= _MAX_BLOCKS and key.endswith(_BY_BLOCK):
-            return GGUFArray(kind, count, max(self.scalar(_SCALARS[kind]) for _ in range(count)))
+            largest = max(int(self.scalar(_SCALARS[kind])) for _ in range(count))
+            return GGUFArray(kind, count, largest)
         if kind in _SCALARS:
             self.skip(count * struct.calcsize(_SCALARS[kind]))
         elif count > _MAX_TEXTS:

@@ -140,6 +140,10 @@ SAYS: dict[str, tuple[tuple[str, int, bytes], str]] = {
         ("llama.nextn_predict_layers", 4, struct.pack("<I", 2)),
         "claims 2 of 2 blocks that predict",
     ),
+    "experts used of none, as truth values": (
+        ("llama.expert_used_count", 9, struct.pack("<IQ2?", 7, 2, True, True)),
+        "claims 1 experts used of 0",
+    ),
     "experts used of none, block by block": (
         ("llama.expert_used_count", 9, numbers(0, 4)),
         "claims 4 experts used of 0",
