@@ -36,7 +36,7 @@ from modelrouter import Router
 from modelrouter.catalog import discover
 from modelrouter.catalog.builtin import key_variables
 from modelrouter.policies import Policy
-from modelrouter.scoring import Lineup, assess
+from modelrouter.scoring import CandidateSet, assess
 from modelrouter.signals import detect_kind, detect_language, find_pii, read
 from modelrouter.signals.context import count
 from modelrouter.task import Task
@@ -86,7 +86,7 @@ def peer() -> Contender:
 def ours(router: Router, text: str) -> list[Contender]:
     """The whole route, then its stages on what the stages before them made of the text."""
     task = Task.of(text)
-    scorer, lineup = router.scorer, Lineup(router.catalog, router.unavailable)
+    scorer, candidate_set = router.scorer, CandidateSet(router.catalog, router.unavailable)
     signals = read(task, difficulty=scorer.read)
     kind, language = signals.kind, signals.language
     policy = Policy.of(None)
@@ -99,7 +99,7 @@ def ours(router: Router, text: str) -> list[Contender]:
         ("  personal data", find_pii),
         ("  the scorer's reading", lambda text: scorer.read(text, kind)),
         ("  all signals", lambda _: read(task, difficulty=scorer.read)),
-        ("  the decision", lambda _: policy.decide(assess(task, signals, lineup, scorer))),
+        ("  the decision", lambda _: policy.decide(assess(task, signals, candidate_set, scorer))),
     ]
 
 

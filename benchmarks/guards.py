@@ -36,7 +36,7 @@ from modelrouter.guards import (
     Guards,
     Intent,
     MemoryStore,
-    Passed,
+    Permit,
     Rates,
     Settlement,
     SqliteStore,
@@ -77,9 +77,9 @@ def chained(guards: Guards) -> Callable[[], object]:
     """One call through all guards."""
 
     def call() -> None:
-        passed = guards.admit(INTENT)
-        assert isinstance(passed, Passed)
-        guards.settle(passed, DONE)
+        permit = guards.admit(INTENT)
+        assert isinstance(permit, Permit)
+        guards.settle(permit, DONE)
 
     return call
 

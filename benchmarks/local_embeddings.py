@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.gguf_factory import make_tiny_embedding_gguf, make_tiny_gguf
 
-from modelrouter.backends.llamacpp.embedding import Embedder
-from modelrouter.backends.llamacpp.native import Model, log
+from modelrouter.backends.llamacpp.engine.embedding import Embedder
+from modelrouter.backends.llamacpp.engine.native import Model, log
 
 WIDTH, LAYERS, WINDOW = 384, 6, 512
 LENGTHS = (8, 24, 64, 200)

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from modelrouter.cache import Cache as Cache
     from modelrouter.catalog import Catalog as Catalog
     from modelrouter.catalog import ModelCard as ModelCard
+    from modelrouter.client.image_calls import Classification as Classification
+    from modelrouter.client.image_index import ImageIndex as ImageIndex
     from modelrouter.config import UNSET as UNSET
     from modelrouter.config import GenerationSettings as GenerationSettings
     from modelrouter.config import RateLimit as RateLimit
     from modelrouter.config import RetryPolicy as RetryPolicy
     from modelrouter.config import Timeout as Timeout
-    from modelrouter.decision import Candidate as Candidate
-    from modelrouter.decision import Decision as Decision
-    from modelrouter.decision import Reason as Reason
+    from modelrouter.dispatch.cache import Cache as Cache
+    from modelrouter.dispatch.streaming import AsyncCompletionStream as AsyncCompletionStream
+    from modelrouter.dispatch.streaming import CompletionStream as CompletionStream
     from modelrouter.exceptions import AllCandidatesFailedError as AllCandidatesFailedError
     from modelrouter.exceptions import AnswerRejectedError as AnswerRejectedError
     from modelrouter.exceptions import APIConnectionError as APIConnectionError
@@ -62,12 +63,13 @@ if TYPE_CHECKING:
     from modelrouter.guards import BreakerPolicy as BreakerPolicy
     from modelrouter.guards import Budget as Budget
     from modelrouter.hub import pull as pull
-    from modelrouter.image_calls import Classification as Classification
-    from modelrouter.image_index import ImageIndex as ImageIndex
     from modelrouter.ledger import Ledger as Ledger
     from modelrouter.policies import Objective as Objective
     from modelrouter.policies import Policy as Policy
     from modelrouter.policies import Rule as Rule
+    from modelrouter.policies.decision import Candidate as Candidate
+    from modelrouter.policies.decision import Decision as Decision
+    from modelrouter.policies.decision import Reason as Reason
     from modelrouter.response import Chunk as Chunk
     from modelrouter.response import Completion as Completion
     from modelrouter.response import Confidence as Confidence
@@ -79,17 +81,15 @@ if TYPE_CHECKING:
     from modelrouter.scoring import Difficulty as Difficulty
     from modelrouter.scoring import Scorer as Scorer
     from modelrouter.signals import Signals as Signals
-    from modelrouter.streaming import AsyncCompletionStream as AsyncCompletionStream
-    from modelrouter.streaming import CompletionStream as CompletionStream
     from modelrouter.task import Task as Task
     from modelrouter.trace import Attempt as Attempt
     from modelrouter.trace import Trace as Trace
 
 _HOMES: Final[dict[str, tuple[str, ...]]] = {
-    "cache": ("Cache",),
+    "dispatch.cache": ("Cache",),
     "catalog": ("Catalog", "ModelCard"),
     "config": ("UNSET", "GenerationSettings", "RateLimit", "RetryPolicy", "Timeout"),
-    "decision": ("Candidate", "Decision", "Reason"),
+    "policies.decision": ("Candidate", "Decision", "Reason"),
     "exceptions": (
         "APIConnectionError",
         "AllCandidatesFailedError",
@@ -130,8 +130,8 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "guards": ("BreakerPolicy", "Budget"),
     "hub": ("pull",),
-    "image_calls": ("Classification",),
-    "image_index": ("ImageIndex",),
+    "client.image_calls": ("Classification",),
+    "client.image_index": ("ImageIndex",),
     "ledger": ("Ledger",),
     "policies": ("Objective", "Policy", "Rule"),
     "response": (
@@ -145,7 +145,7 @@ _HOMES: Final[dict[str, tuple[str, ...]]] = {
     "router": ("AsyncRouter", "Router"),
     "scoring": ("Difficulty", "Scorer"),
     "signals": ("Signals",),
-    "streaming": ("AsyncCompletionStream", "CompletionStream"),
+    "dispatch.streaming": ("AsyncCompletionStream", "CompletionStream"),
     "task": ("Task",),
     "trace": ("Attempt", "Trace"),
 }

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from modelrouter.decision import Candidate, Decision
 from modelrouter.exceptions import ConfigurationError, InvalidTaskError, ModelRouterError
+from modelrouter.policies.decision import Candidate, Decision
 from modelrouter.router import Router
 from modelrouter.task import Task
 

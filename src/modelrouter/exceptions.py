@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from modelrouter.decision import Decision, Reason
+    from modelrouter.policies.decision import Decision, Reason
     from modelrouter.trace import Trace
 
 __all__ = [

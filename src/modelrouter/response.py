@@ -17,7 +17,7 @@ from modelrouter.images.fetch import picture_of
 from modelrouter.trace import Trace
 
 if TYPE_CHECKING:
-    from modelrouter.decision import Decision
+    from modelrouter.policies.decision import Decision
 
     OptionalDecision: TypeAlias = Decision | None
     TraceField: TypeAlias = Trace

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from modelrouter.decision import Decision
+from modelrouter.policies.decision import Decision
 
 if TYPE_CHECKING:
     from modelrouter.response import Choice, Usage
 
-__all__ = ["Attempt", "BegunHook", "Outcome", "Trace", "TraceHook"]
+__all__ = ["Attempt", "Outcome", "StartHook", "Trace", "TraceHook"]
 
 Outcome: TypeAlias = Literal[
     "answered", "rejected", "failed", "skipped", "cancelled", "interrupted"
@@ -107,7 +107,7 @@ class TraceHook(Protocol):
 
 
 @runtime_checkable
-class BegunHook(Protocol):
+class StartHook(Protocol):
     """What a hook may have besides: it is told of each call before a model is asked."""
 
     def begun(self, trace: Trace, /) -> None:

@@ -18,7 +18,7 @@ from modelrouter.evaluation.frontier import (
     closed,
     mixture,
 )
-from modelrouter.scoring.value import choose
+from modelrouter.fitting.value import choose
 from tests.evaluation.plain import closed_at
 
 # Two models on four tasks: the dear one adds a good answer on the first and the second.

@@ -14,9 +14,10 @@ from modelrouter.catalog import Price
 from modelrouter.evaluation import Outcomes, collect, evaluate, measure
 from modelrouter.evaluation.outcomes import cards_for
 from modelrouter.evaluation.pair import stepped_curve
-from modelrouter.scoring import Difficulty, Example
-from modelrouter.scoring.examples import data_hash
-from modelrouter.scoring.value import choose
+from modelrouter.fitting import Example
+from modelrouter.fitting.examples import data_hash
+from modelrouter.fitting.value import choose
+from modelrouter.scoring import Difficulty
 from modelrouter.task import Kind
 from modelrouter.testing import example_card
 from tests.evaluation.plain import closed_at

@@ -112,7 +112,7 @@ class Calls(RuleBasedStateMachine):
 
     @invariant()
     def what_is_said_is_what_was_spent(self):
-        by_hour, *_ = self.routers[1].standings()
+        by_hour, *_ = self.routers[1].statuses()
         every = [*self.spent, *self.reserved.values()]
         hour = [e for e in every if e[0] // 3_600 == self.clock.now // 3_600]
         counted = by_hour.spent_usd + by_hour.reserved_usd
@@ -168,10 +168,10 @@ def test_threads_cannot_pass_a_limit_together(kind, tmp_path):
     for thread in threads:
         thread.join()
     assert max(high) <= 0.25 + 1e-9
-    (standing,) = guard.standings()
-    assert standing.spent_usd == pytest.approx(under_way[1])
-    assert standing.reserved_usd == 0.0
-    assert standing.left_usd < 0.01  # they did use it up
+    (status,) = guard.statuses()
+    assert status.spent_usd == pytest.approx(under_way[1])
+    assert status.reserved_usd == 0.0
+    assert status.left_usd < 0.01  # they did use it up
     store.close()
 
 
@@ -189,9 +189,9 @@ def test_processes_cannot_pass_a_limit_together(tmp_path):
     processes = [_process(path, seed, 150) for seed in range(3)]
     spent = sum(int(process.communicate(timeout=60)[0].split()[-1]) for process in processes)
     store = SqliteStore(path)
-    (standing,) = Budgets([Budget(usd=0.5, per="total")], store).standings()
-    assert round(standing.spent_usd * 1e6) == spent <= 500_000
-    assert standing.left_usd < 0.01
+    (status,) = Budgets([Budget(usd=0.5, per="total")], store).statuses()
+    assert round(status.spent_usd * 1e6) == spent <= 500_000
+    assert status.left_usd < 0.01
     store.close()
 
 
@@ -203,17 +203,17 @@ def test_a_killed_process_frees_nothing_that_it_may_have_spent(tmp_path):
     assert process.stdout.readline() == "ready\n"
     store = SqliteStore(path)
     guard = Budgets([Budget(usd=0.5, per="total")], store)
-    while guard.standings()[0].spent_usd < 0.1:
+    while guard.statuses()[0].spent_usd < 0.1:
         pass
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    before = guard.standings()[0]
+    before = guard.statuses()[0]
     assert before.spent_usd + before.reserved_usd <= 0.5
     rest = 0
     while isinstance(guard.admit(intent(0.01)), Admitted):
         rest += 1
-    after = guard.standings()[0]
+    after = guard.statuses()[0]
     assert rest == int((before.left_usd + 1e-12) / 0.01)
     assert after.spent_usd + after.reserved_usd <= 0.5
     store.close()
@@ -230,5 +230,5 @@ def test_a_forked_child_counts_in_the_same_file(tmp_path):
         admitted = guard.admit(intent(0.2))
         os._exit(0 if isinstance(admitted, Admitted) else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert guard.standings()[0].reserved_usd == pytest.approx(0.3)
+    assert guard.statuses()[0].reserved_usd == pytest.approx(0.3)
     store.close()

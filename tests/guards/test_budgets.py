@@ -67,17 +67,17 @@ def test_what_is_reserved_counts_before_anything_is_spent(store):
 def test_the_limit_itself_may_be_reached_to_the_last_part(store):
     guard = Budgets([Budget(usd=0.3)], store)
     assert [spend(guard, 0.1) for _ in range(4)] == [True, True, True, False]
-    assert guard.standings()[0].left_usd == 0.0
+    assert guard.statuses()[0].left_usd == 0.0
 
 
 def test_what_was_not_used_is_given_back(store):
     guard = Budgets([Budget(usd=0.011)], store)
     assert all(spend(guard, 0.01, 0.0001) for _ in range(10))
-    (standing,) = guard.standings()
-    assert standing.spent_usd == 0.001
-    assert standing.reserved_usd == 0.0
-    assert standing.left_usd == 0.01
-    assert standing.spent_tokens == 100
+    (status,) = guard.statuses()
+    assert status.spent_usd == 0.001
+    assert status.reserved_usd == 0.0
+    assert status.left_usd == 0.01
+    assert status.spent_tokens == 100
 
 
 def test_a_refusal_that_calls_under_way_may_lift_says_when_to_look_again(store):
@@ -114,8 +114,8 @@ def test_a_period_ends_at_midnight_utc_and_a_call_counts_where_it_began(store):
     clock.now = at("2026-04-01T00:00:00")
     assert isinstance(guard.admit(intent()), Admitted)
     guard.settle(late, admitted.ticket, answered(0.002))
-    assert guard.standings()[0].spent_usd == 0.0
-    assert guard.standings()[0].reserved_usd == 0.01
+    assert guard.statuses()[0].spent_usd == 0.0
+    assert guard.statuses()[0].reserved_usd == 0.01
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_each_period_ends_when_the_calendar_says(store, per, ends):
     clock = Clock(at("2026-12-31T22:30:00"))
     guard = Budgets([Budget(usd=0.01, per=per)], store, clock=clock)
     assert spend(guard, 0.01)
-    assert guard.standings()[0].ends_at == at(ends)
+    assert guard.statuses()[0].ends_at == at(ends)
     clock.now = at(ends) - 1
     assert not spend(guard, 0.01)
     clock.now = at(ends)
@@ -161,8 +161,8 @@ def test_each_user_has_a_budget_of_their_own_and_calls_without_user_share_one(st
     assert spend(guard, 0.01, tags={"user": "bob"})
     assert spend(guard, 0.01, tags={"team": "legal"})
     assert not spend(guard, 0.01)
-    assert [s.whose for s in guard.standings()] == ["", "ann", "bob"]
-    assert [s.left_usd for s in guard.standings({"user": "eve"})] == [0.01]
+    assert [s.whose for s in guard.statuses()] == ["", "ann", "bob"]
+    assert [s.left_usd for s in guard.statuses({"user": "eve"})] == [0.01]
 
 
 def test_a_named_tag_limits_only_its_own_calls(store):
@@ -171,7 +171,7 @@ def test_a_named_tag_limits_only_its_own_calls(store):
     assert spend(guard, 0.01, tags=legal)
     assert not spend(guard, 0.01, tags=legal)
     assert all(spend(guard, 0.01, tags={"team": "sales"}) for _ in range(3))
-    assert guard.standings({"team": "sales"}) == ()
+    assert guard.statuses({"team": "sales"}) == ()
 
 
 def test_tokens_are_limited_like_money(store):
@@ -188,7 +188,7 @@ def test_reasoning_that_is_only_in_the_total_is_counted(store):
     admitted = guard.admit(asked)
     usage = Usage(prompt_tokens=10, completion_tokens=20, total_tokens=90)
     guard.settle(asked, admitted.ticket, Settlement(usage=usage, cost_usd=0.001))
-    assert guard.standings()[0].spent_tokens == 90
+    assert guard.statuses()[0].spent_tokens == 90
 
 
 def test_of_several_budgets_all_must_have_room_and_a_refusal_takes_from_none(store):
@@ -196,7 +196,7 @@ def test_of_several_budgets_all_must_have_room_and_a_refusal_takes_from_none(sto
     assert spend(guard, 0.01, tags={"user": "ann"})
     assert not spend(guard, 0.01, tags={"user": "ann"})
     assert spend(guard, 0.01, tags={"user": "bob"})
-    month = guard.standings({"user": "ann"})[0]
+    month = guard.statuses({"user": "ann"})[0]
     assert (month.spent_usd, month.reserved_usd) == (0.02, 0.0)
 
 
@@ -245,9 +245,9 @@ def test_a_failed_call_counts_at_its_worst_unless_the_provider_surely_charged_no
     guard = Budgets([Budget(usd=1.0)], store)
     asked = intent()
     guard.settle(asked, guard.admit(asked).ticket, Settlement(error=error))
-    (standing,) = guard.standings()
-    assert standing.spent_usd == (0.01 if charged else 0.0)
-    assert standing.spent_tokens == (100 if charged else 0)
+    (status,) = guard.statuses()
+    assert status.spent_usd == (0.01 if charged else 0.0)
+    assert status.spent_tokens == (100 if charged else 0)
 
 
 def test_a_cancelled_call_counts_at_its_worst_and_one_never_asked_as_nothing(store):
@@ -255,15 +255,15 @@ def test_a_cancelled_call_counts_at_its_worst_and_one_never_asked_as_nothing(sto
     for settlement in (Settlement(cancelled=True), Settlement(asked=False)):
         asked = intent()
         guard.settle(asked, guard.admit(asked).ticket, settlement)
-    assert guard.standings()[0].spent_usd == 0.01
+    assert guard.statuses()[0].spent_usd == 0.01
 
 
 def test_an_answer_whose_tokens_the_provider_did_not_say_counts_at_its_worst(store):
     guard = Budgets([Budget(usd=1.0)], store)
     asked = intent()
     guard.settle(asked, guard.admit(asked).ticket, answered(0.004, estimated=True))
-    (standing,) = guard.standings()
-    assert (standing.spent_usd, standing.spent_tokens) == (0.01, 100)
+    (status,) = guard.statuses()
+    assert (status.spent_usd, status.spent_tokens) == (0.01, 100)
 
 
 def test_settling_twice_counts_once(store):
@@ -272,25 +272,25 @@ def test_settling_twice_counts_once(store):
     ticket = guard.admit(asked).ticket
     guard.settle(asked, ticket, answered(0.004))
     guard.settle(asked, ticket, answered(0.004))
-    assert guard.standings()[0].spent_usd == 0.004
+    assert guard.statuses()[0].spent_usd == 0.004
 
 
 def test_more_than_the_worst_case_is_counted_all_the_same(store):
     guard = Budgets([Budget(usd=0.015)], store)
     assert spend(guard, 0.01, 0.02)
     assert not spend(guard, 0.0001)
-    assert guard.standings()[0].left_usd == 0.0
+    assert guard.statuses()[0].left_usd == 0.0
 
 
 def test_a_reservation_of_a_killed_process_becomes_spent_not_free(store):
     clock = Clock(at("2026-05-01T10:00:00"))
     guard = Budgets([Budget(usd=0.01)], store, clock=clock)
     guard.admit(intent())  # never settled
-    assert guard.standings()[0].reserved_usd == 0.01
+    assert guard.statuses()[0].reserved_usd == 0.01
     assert guard.admit(intent()).retry_in_s is not None
     clock.now += 3_601
-    (standing,) = guard.standings()
-    assert (standing.reserved_usd, standing.spent_usd) == (0.0, 0.01)
+    (status,) = guard.statuses()
+    assert (status.reserved_usd, status.spent_usd) == (0.0, 0.01)
     assert guard.admit(intent()).retry_in_s is None
 
 
@@ -301,7 +301,7 @@ def test_a_late_settlement_still_counts_what_was_used(store):
     ticket = guard.admit(asked).ticket
     clock.now += 5_000
     guard.settle(asked, ticket, answered(0.001))
-    assert guard.standings()[0].spent_usd == 0.001
+    assert guard.statuses()[0].spent_usd == 0.001
 
 
 def test_any_text_may_be_a_tag(store):
@@ -354,7 +354,7 @@ def test_a_file_locked_for_long_is_an_error_to_admit_and_a_log_line_to_settle(tm
         guard.settle(asked, ticket, answered(0.001))
     assert "counts at its worst" in caplog.text
     other.execute("ROLLBACK")
-    assert guard.standings()[0].reserved_usd == 0.01
+    assert guard.statuses()[0].reserved_usd == 0.01
     other.close()
     store.close()
 
@@ -362,7 +362,7 @@ def test_a_file_locked_for_long_is_an_error_to_admit_and_a_log_line_to_settle(tm
 def test_what_a_standing_says_is_readable(store):
     guard = Budgets([Budget(usd=5, tag="user", name="search")], store)
     spend(guard, 0.01, 0.004, tags={"user": "ann"})
-    assert str(guard.standings()[0]) == (
+    assert str(guard.statuses()[0]) == (
         "budget 'search' of $5 a day for each user (ann): $0.004 and 10 tokens spent, "
         "$0 reserved, $4.996 left"
     )

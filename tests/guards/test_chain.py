@@ -14,18 +14,18 @@ from modelrouter import (
     Router,
     ServerError,
 )
-from modelrouter.decision import Reason
 from modelrouter.guards import (
     Admitted,
     BreakerPolicy,
     Budget,
     Guards,
-    Passed,
+    Permit,
     Refusal,
     Settlement,
     SqliteStore,
     refused,
 )
+from modelrouter.policies.decision import Reason
 from modelrouter.testing import EchoBackend, example_card
 from tests.guards.intents import answered, intent
 
@@ -54,11 +54,11 @@ BROKE = Refusal(Reason("budget", "$5.00 are spent", (), "raise the budget"))
 def test_all_agree_and_each_hears_once_what_came():
     one, other = Recorder(), Recorder()
     guards = Guards([one, other])
-    passed = guards.admit(intent())
-    assert isinstance(passed, Passed)
+    permit = guards.admit(intent())
+    assert isinstance(permit, Permit)
     done = answered()
-    guards.settle(passed, done)
-    guards.settle(passed, Settlement(cancelled=True))
+    guards.settle(permit, done)
+    guards.settle(permit, Settlement(cancelled=True))
     assert [one.heard, other.heard] == [
         [(f"ticket {id(one)}", done)],
         [(f"ticket {id(other)}", done)],
@@ -86,8 +86,8 @@ def test_a_guard_that_fails_to_settle_loses_neither_the_answer_nor_the_others(ca
 
     one, other = Recorder(), Recorder()
     guards = Guards([one, Broken(), other])
-    passed = guards.admit(intent())
-    guards.settle(passed, answered())
+    permit = guards.admit(intent())
+    guards.settle(permit, answered())
     assert len(one.heard) == len(other.heard) == 1
     assert "could not be settled" in caplog.text
 
@@ -95,9 +95,9 @@ def test_a_guard_that_fails_to_settle_loses_neither_the_answer_nor_the_others(ca
 def test_threads_that_settle_at_once_settle_once():
     guards = Guards([recorder := Recorder()])
     for _ in range(200):
-        passed = guards.admit(intent())
+        permit = guards.admit(intent())
         threads = [
-            threading.Thread(target=guards.settle, args=(passed, answered())) for _ in range(3)
+            threading.Thread(target=guards.settle, args=(permit, answered())) for _ in range(3)
         ]
         for thread in threads:
             thread.start()
@@ -133,9 +133,9 @@ def test_a_decision_puts_what_cools_down_behind_the_others_and_says_so():
     assert decision.model == "acme/best"
     assert guards.seen(decision) is decision
     for _ in range(5):
-        passed = guards.admit(intent(card=cards[0]))
-        assert isinstance(passed, Passed)
-        guards.settle(passed, Settlement(error=ServerError("down", status=503)))
+        permit = guards.admit(intent(card=cards[0]))
+        assert isinstance(permit, Permit)
+        guards.settle(permit, Settlement(error=ServerError("down", status=503)))
     seen = guards.seen(decision)
     assert [c.model for c in seen.feasible] == ["acme/good", "acme/best"]
     assert [r.code for r in seen.feasible[0].reasons] == ["chosen"]
@@ -148,8 +148,8 @@ def test_the_only_model_stays_though_it_cools_down():
     card = example_card("acme/only")
     router = Router(catalog=Catalog([card]), backends={"test": EchoBackend()})
     guards = Guards.of(breakers=BreakerPolicy(failures=1))
-    passed = guards.admit(intent(card=card))
-    guards.settle(passed, Settlement(error=ServerError("down", status=503)))
+    permit = guards.admit(intent(card=card))
+    guards.settle(permit, Settlement(error=ServerError("down", status=503)))
     seen = guards.seen(router.route("Hello there, how are you today?"))
     assert seen.model == "acme/only"
     assert [r.code for r in seen.chosen.reasons] == ["cooling_down", "chosen"]
@@ -160,11 +160,11 @@ def test_guards_are_made_of_what_a_router_is_given(tmp_path):
     guards = Guards.of(budgets=[Budget(usd=0.01)], store=store, guards=[late := Recorder()])
     assert isinstance(guards.admit(intent(0.02)), Refusal)
     assert late.heard == []
-    assert isinstance(guards.admit(intent(0.01)), Passed)
-    assert guards.standings()[0].reserved_usd == 0.01
+    assert isinstance(guards.admit(intent(0.01)), Permit)
+    assert guards.statuses()[0].reserved_usd == 0.01
     off = Guards.of(breakers=False)
     for _ in range(9):
-        passed = off.admit(intent())
-        assert isinstance(passed, Passed)
-        off.settle(passed, Settlement(error=ServerError("down", status=503)))
+        permit = off.admit(intent())
+        assert isinstance(permit, Permit)
+        off.settle(permit, Settlement(error=ServerError("down", status=503)))
     store.close()

@@ -24,8 +24,8 @@ from modelrouter import (
     StorageError,
 )
 from modelrouter.catalog import Price
-from modelrouter.decision import Reason
 from modelrouter.guards import Admitted, Refusal, Settlement
+from modelrouter.policies.decision import Reason
 from modelrouter.testing import EchoBackend, FunctionBackend, example_card
 from tests.guards.intents import intent
 
@@ -38,8 +38,8 @@ def router_with(**fields) -> Router:
 
 def fail(router: Router, card, times: int = 5) -> None:
     for _ in range(times):
-        passed = router.guards.admit(intent(card=card))
-        router.guards.settle(passed, Settlement(error=ServerError("down", status=503)))
+        permit = router.guards.admit(intent(card=card))
+        router.guards.settle(permit, Settlement(error=ServerError("down", status=503)))
 
 
 def test_a_decision_avoids_what_cools_down_and_says_why():
@@ -67,9 +67,9 @@ def test_breakers_may_be_told_when_or_switched_off():
 def test_budgets_are_readable(tmp_path):
     path = tmp_path / "b.db"
     with router_with(budgets=Budget(usd=1, tag="user"), budget_store=path) as router:
-        passed = router.guards.admit(intent(0.25, tags={"user": "ann"}))
+        permit = router.guards.admit(intent(0.25, tags={"user": "ann"}))
         assert [s.reserved_usd for s in router.budgets()] == [0.25]
-        router.guards.settle(passed, Settlement(cost_usd=0.125))
+        router.guards.settle(permit, Settlement(cost_usd=0.125))
     with router_with(budgets=[Budget(usd=1, tag="user")], budget_store=path) as again:
         assert [(s.whose, s.spent_usd) for s in again.budgets()] == [("ann", 0.125)]
         assert [s.left_usd for s in again.budgets({"user": "bob"})] == [1.0]
@@ -113,10 +113,10 @@ def test_calls_at_once_never_pass_a_budget_and_none_is_lost_while_money_comes_ba
         replies = list(
             pool.map(lambda n: router.completion(f"task {n}", max_tokens=100), range(20))
         )
-        (standing,) = router.budgets()
+        (status,) = router.budgets()
     assert max(high) <= budget.usd + 1e-12
-    assert standing.spent_usd == pytest.approx(sum(r.cost_usd for r in replies))
-    assert standing.reserved_usd == 0.0
+    assert status.spent_usd == pytest.approx(sum(r.cost_usd for r in replies))
+    assert status.reserved_usd == 0.0
 
 
 def test_a_budget_that_is_used_up_raises_with_the_way_out(tmp_path):
@@ -194,11 +194,11 @@ async def test_a_waiting_call_does_not_hold_others_up_and_leaves_one_line_in_its
         budgets=Budget(usd=0.01),
         budget_store=tmp_path / "b.db",
     ) as router:
-        passed = router.guards.admit(intent(0.01))
+        permit = router.guards.admit(intent(0.01))
         waiting = asyncio.create_task(router.acompletion("hello there", max_tokens=90))
         await asyncio.sleep(0.5)
         assert not waiting.done()
-        router.guards.settle(passed, Settlement(cost_usd=0.0))
+        router.guards.settle(permit, Settlement(cost_usd=0.0))
         reply = await waiting
     assert [a.outcome for a in reply.trace.attempts] == ["skipped", "answered"]
 

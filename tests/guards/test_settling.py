@@ -35,7 +35,7 @@ def make(kind=Router, backend=None, **fields):
     )
 
 
-def standing(router) -> tuple[float, float]:
+def status(router) -> tuple[float, float]:
     (found,) = router.budgets()
     return round(found.spent_usd, 9), round(found.reserved_usd, 9)
 
@@ -43,38 +43,38 @@ def standing(router) -> tuple[float, float]:
 def test_an_answer_costs_what_it_cost():
     with make() as router:
         router.completion("one two three", max_tokens=50)
-        assert standing(router) == (0.03, 0.0)
+        assert status(router) == (0.03, 0.0)
 
 
 def test_a_stream_read_to_its_end_costs_what_it_cost():
     with make() as router:
         with router.completion("one two three", max_tokens=50, stream=True) as stream:
             next(stream)
-            assert standing(router) == (0.0, 0.5)
+            assert status(router) == (0.0, 0.5)
             list(stream)
-        assert standing(router) == (0.03, 0.0)
+        assert status(router) == (0.03, 0.0)
 
 
 def test_a_stream_left_early_or_dropped_costs_its_worst():
     with make() as router:
         with router.completion("one two three", max_tokens=50, stream=True) as stream:
             next(stream)
-        assert standing(router) == (0.5, 0.0)
+        assert status(router) == (0.5, 0.0)
         dropped = router.completion("one two three", max_tokens=50, stream=True)
         next(dropped)
         del dropped
-        assert standing(router) == (1.0, 0.0)
+        assert status(router) == (1.0, 0.0)
 
 
 async def test_a_cancelled_call_costs_its_worst_and_says_nothing_of_the_model():
     async with make(AsyncRouter, Slow()) as router:
         task = asyncio.create_task(router.completion("one two three", max_tokens=50))
         await asyncio.sleep(0.05)
-        assert standing(router) == (0.0, 0.5)
+        assert status(router) == (0.0, 0.5)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert standing(router) == (0.5, 0.0)
+        assert status(router) == (0.5, 0.0)
         assert router.health()[0].failures == 0
 
 
@@ -89,14 +89,14 @@ def test_a_failure_costs_nothing_or_its_worst(error, spent):
     with make(backend=FunctionBackend(failing)) as router:
         with pytest.raises(type(error)):
             router.completion("one two three", max_tokens=50)
-        assert standing(router) == (spent, 0.0)
+        assert status(router) == (spent, 0.0)
 
 
 def test_an_answer_that_is_not_accepted_is_paid_for_too():
     with make(policy=Policy.best(accept=lambda reply: False)) as router:
         with pytest.raises(Exception, match="accept"):
             router.completion("one two three", max_tokens=50)
-        assert standing(router) == (0.03, 0.0)
+        assert status(router) == (0.03, 0.0)
 
 
 def test_retries_are_each_settled():
@@ -111,4 +111,4 @@ def test_retries_are_each_settled():
     router.retry = RetryPolicy(max_attempts=3, initial_s=0, jitter_s=0)
     with router:
         router.completion("one two three", max_tokens=50)
-        assert standing(router) == (0.04, 0.0)
+        assert status(router) == (0.04, 0.0)

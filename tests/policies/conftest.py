@@ -1,4 +1,4 @@
-"""Situations to decide on, built without reading any text."""
+"""Contexts to decide on, built without reading any text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from modelrouter import ModelCard, Signals, Task
 from modelrouter.catalog import Price, Unavailable
-from modelrouter.scoring import Prospect, Situation
+from modelrouter.scoring import Prediction, RoutingContext
 
 SIGNALS = Signals(
     kind="chat",
@@ -42,26 +42,26 @@ def card(name: str, **fields: Any) -> ModelCard:
     )
 
 
-def prospect(
+def prediction(
     name: str,
     p_quality: float = 0.9,
     cost_usd: float = 0.001,
     latency_s: float = 1.0,
     unavailable: Unavailable | None = None,
     **fields: Any,
-) -> Prospect:
-    return Prospect(card(name, **fields), p_quality, cost_usd, latency_s, unavailable)
+) -> Prediction:
+    return Prediction(card(name, **fields), p_quality, cost_usd, latency_s, unavailable)
 
 
 @pytest.fixture
-def situation() -> Callable[..., Situation]:
-    def make(*prospects: Prospect, task: Task | None = None, **signals: Any) -> Situation:
+def context() -> Callable[..., RoutingContext]:
+    def make(*predictions: Prediction, task: Task | None = None, **signals: Any) -> RoutingContext:
         from dataclasses import replace
 
-        return Situation(
+        return RoutingContext(
             task=task or Task.of("anything"),
             signals=replace(SIGNALS, **signals),
-            prospects=prospects,
+            predictions=predictions,
         )
 
     return make

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from modelrouter import Decision, Difficulty, ModelCard, Objective, Policy, Rule, Signals, Task
 from modelrouter.catalog import Price, Speed, Unavailable, discover
-from modelrouter.scoring import HeuristicScorer, Lineup, assess
+from modelrouter.scoring import CandidateSet, HeuristicScorer, assess
 from modelrouter.scoring.base import expected_cost_usd
 from modelrouter.signals import read
 from tests.policies.conftest import card
@@ -78,8 +78,8 @@ tasks = st.builds(
 
 @given(policies, tasks, st.sets(st.sampled_from([c.name for c in CARDS])))
 def test_the_chosen_candidate_is_the_one_that_ranking_puts_first(policy, task, missing):
-    lineup = Lineup(CARDS, {name: Unavailable("no key") for name in missing})
-    decision = policy.decide(assess(task, read(task), lineup, HeuristicScorer()))
+    candidate_set = CandidateSet(CARDS, {name: Unavailable("no key") for name in missing})
+    decision = policy.decide(assess(task, read(task), candidate_set, HeuristicScorer()))
     first = decision.candidates[0]
     if first.feasible:
         assert decision.chosen == first
@@ -91,8 +91,10 @@ def test_the_chosen_candidate_is_the_one_that_ranking_puts_first(policy, task, m
 
 @given(st.permutations(["b", "a", "d", "c"]))
 def test_equals_are_told_apart_as_ranking_does(names):
-    lineup = Lineup([card(name) for name in names])
-    decision = Policy.best().decide(assess(Task.of("hi"), read(Task.of("hi")), lineup, Same()))
+    candidate_set = CandidateSet([card(name) for name in names])
+    decision = Policy.best().decide(
+        assess(Task.of("hi"), read(Task.of("hi")), candidate_set, Same())
+    )
     assert decision.model == decision.candidates[0].model == "a"
 
 
@@ -105,9 +107,11 @@ class Same(HeuristicScorer):
 
 def test_only_what_can_be_chosen_is_predicted_until_the_decision_is_looked_at():
     scorer = Counting()
-    lineup = Lineup(CARDS, {c.name: Unavailable("no key") for c in CARDS if c.location == "hosted"})
+    candidate_set = CandidateSet(
+        CARDS, {c.name: Unavailable("no key") for c in CARDS if c.location == "hosted"}
+    )
     task = Task.of(TEXTS[1])
-    decision = Policy.best().decide(assess(task, read(task), lineup, scorer))
+    decision = Policy.best().decide(assess(task, read(task), candidate_set, scorer))
     hosted = {c.name for c in CARDS if c.location == "hosted"}
     assert hosted.isdisjoint(scorer.asked)
     assert len(decision.candidates) == len(CARDS)
@@ -123,7 +127,7 @@ def test_a_predicate_is_called_once_however_often_the_decision_is_looked_at():
 
     policy = Policy.best(rules=[Rule.when(predicate).use(tier="slm")])
     task = Task.of("hello there")
-    decision = policy.decide(assess(task, read(task), Lineup(CARDS), HeuristicScorer()))
+    decision = policy.decide(assess(task, read(task), CandidateSet(CARDS), HeuristicScorer()))
     decision.explain()
     decision.model_dump()
     assert decision.chosen == decision.candidates[0]
@@ -132,8 +136,8 @@ def test_a_predicate_is_called_once_however_often_the_decision_is_looked_at():
 
 def decide(text: str = TEXTS[1], policy: Policy | None = None) -> Decision:
     task = Task.of(text)
-    situation = assess(task, read(task), Lineup(CARDS), HeuristicScorer())
-    return (policy or Policy.balanced()).decide(situation)
+    context = assess(task, read(task), CandidateSet(CARDS), HeuristicScorer())
+    return (policy or Policy.balanced()).decide(context)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +157,8 @@ def test_a_decision_cannot_be_changed():
     decision = decide()
     with pytest.raises(AttributeError, match="policy"):
         decision.policy = "other"  # type: ignore[misc]
-    with pytest.raises(AttributeError, match="situation"):
-        del decision.situation
+    with pytest.raises(AttributeError, match="context"):
+        del decision.context
 
 
 def test_threads_see_the_same_candidates():
@@ -168,7 +172,7 @@ def test_threads_see_the_same_candidates():
 def test_expected_costs_are_those_of_the_price():
     task = Task.of(TEXTS[1])
     signals = read(task)
-    for found in assess(task, signals, Lineup(CARDS), HeuristicScorer()).prospects:
+    for found in assess(task, signals, CandidateSet(CARDS), HeuristicScorer()).predictions:
         tokens = (signals.prompt_tokens, signals.output_tokens)
         assert found.cost_usd == expected_cost_usd(found.card, *tokens)
         assert found.latency_s == found.card.speed.latency_s(*tokens)
@@ -178,10 +182,10 @@ def test_expected_costs_are_those_of_the_price():
 
 def test_a_measured_speed_stands_in_place_of_the_cards():
     task = Task.of("hello")
-    lineup = Lineup([card("quick"), card("slow", price=Price(input=0, output=0))])
+    candidate_set = CandidateSet([card("quick"), card("slow", price=Price(input=0, output=0))])
     measured = {"slow": Speed(first_token_s=42.0)}
-    situation = assess(task, read(task), lineup, HeuristicScorer(), measured)
-    by_name = {p.card.name: p.latency_s for p in situation.prospects}
+    context = assess(task, read(task), candidate_set, HeuristicScorer(), measured)
+    by_name = {p.card.name: p.latency_s for p in context.predictions}
     assert by_name["slow"] > 42 > by_name["quick"]
 
 
@@ -194,5 +198,5 @@ def test_a_skill_read_from_the_text_reaches_the_prediction():
             return signals.difficulty[0]
 
     task, scorer = Task.of("hello"), Skilled()
-    situation = assess(task, read(task, difficulty=scorer.read), Lineup(CARDS), scorer)
-    assert {p.p_quality for p in situation.prospects} == {0.25}
+    context = assess(task, read(task, difficulty=scorer.read), CandidateSet(CARDS), scorer)
+    assert {p.p_quality for p in context.predictions} == {0.25}

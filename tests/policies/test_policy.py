@@ -16,24 +16,24 @@ from modelrouter import (
     UnsupportedModalityError,
 )
 from modelrouter.catalog import Unavailable
-from modelrouter.scoring import Situation
-from tests.policies.conftest import SIGNALS, prospect
+from modelrouter.scoring import RoutingContext
+from tests.policies.conftest import SIGNALS, prediction
 
 
-def test_best_takes_the_highest_quality(situation):
+def test_best_takes_the_highest_quality(context):
     decision = Policy.best().decide(
-        situation(prospect("small", 0.7, 0.0), prospect("acme/large", 0.95, 0.05))
+        context(prediction("small", 0.7, 0.0), prediction("acme/large", 0.95, 0.05))
     )
     assert decision.model == "acme/large"
     assert [c.model for c in decision.candidates] == ["acme/large", "small"]
 
 
-def test_cheapest_takes_the_least_cost_at_an_acceptable_quality(situation):
+def test_cheapest_takes_the_least_cost_at_an_acceptable_quality(context):
     decision = Policy.cheapest().decide(
-        situation(
-            prospect("poor", 0.2, 0.0),
-            prospect("acme/mini", 0.8, 0.001),
-            prospect("acme/large", 0.99, 0.05),
+        context(
+            prediction("poor", 0.2, 0.0),
+            prediction("acme/mini", 0.8, 0.001),
+            prediction("acme/large", 0.99, 0.05),
         )
     )
     assert decision.model == "acme/mini"
@@ -41,41 +41,41 @@ def test_cheapest_takes_the_least_cost_at_an_acceptable_quality(situation):
     assert decision.candidates[-1].reasons[0].code == "min_quality"
 
 
-def test_fastest_takes_the_least_latency(situation):
+def test_fastest_takes_the_least_latency(context):
     decision = Policy.fastest().decide(
-        situation(prospect("acme/slow", 0.95, latency_s=9.0), prospect("acme/quick", 0.8))
+        context(prediction("acme/slow", 0.95, latency_s=9.0), prediction("acme/quick", 0.8))
     )
     assert decision.model == "acme/quick"
 
 
-def test_balanced_prefers_a_free_model_of_like_quality(situation):
+def test_balanced_prefers_a_free_model_of_like_quality(context):
     decision = Policy.balanced().decide(
-        situation(prospect("acme/large", 0.9, 0.01), prospect("small", 0.85, 0.0))
+        context(prediction("acme/large", 0.9, 0.01), prediction("small", 0.85, 0.0))
     )
     assert decision.model == "small"
 
 
-def test_balanced_takes_the_smallest_model_that_does_it_well(situation):
+def test_balanced_takes_the_smallest_model_that_does_it_well(context):
     decision = Policy.balanced().decide(
-        situation(
-            prospect("acme/large", 0.99, 0.01),
-            prospect("acme/mini", 0.9, 0.0002),
-            prospect("small", 0.76, 0.0),
-            prospect("smaller", 0.6, 0.0),
+        context(
+            prediction("acme/large", 0.99, 0.01),
+            prediction("acme/mini", 0.9, 0.0002),
+            prediction("small", 0.76, 0.0),
+            prediction("smaller", 0.6, 0.0),
         )
     )
     assert [c.model for c in decision.candidates] == ["small", "acme/mini", "smaller", "acme/large"]
 
 
-def test_private_never_lets_a_hosted_model_be_eligible(situation):
-    given_ = situation(prospect("acme/large", 0.99), prospect("small", 0.6, 0.0))
+def test_private_never_lets_a_hosted_model_be_eligible(context):
+    given_ = context(prediction("acme/large", 0.99), prediction("small", 0.6, 0.0))
     decision = Policy.private().decide(given_)
     assert [c.model for c in decision.feasible] == ["small"]
     assert Policy.private(location="any").location == "local"
 
 
-def test_private_without_a_local_model_raises_and_says_why(situation):
-    decision = Policy.private().decide(situation(prospect("acme/large", 0.99)))
+def test_private_without_a_local_model_raises_and_says_why(context):
+    decision = Policy.private().decide(context(prediction("acme/large", 0.99)))
     with pytest.raises(NoEligibleModelError, match="local models only") as caught:
         _ = decision.model
     assert caught.value.decision is decision
@@ -96,42 +96,42 @@ def test_private_without_a_local_model_raises_and_says_why(situation):
         ("json_schema", {}, {"needs": frozenset({"json_schema"})}),
     ],
 )
-def test_a_model_that_cannot_is_ruled_out(situation, code, fields, signals):
-    decision = Policy.best().decide(situation(prospect("acme/unfit", 0.99, **fields), **signals))
+def test_a_model_that_cannot_is_ruled_out(context, code, fields, signals):
+    decision = Policy.best().decide(context(prediction("acme/unfit", 0.99, **fields), **signals))
     assert code in [r.code for r in decision.candidates[0].reasons]
     assert decision.feasible == ()
 
 
-def test_the_estimates_error_counts_against_the_window(situation):
-    fits = situation(prospect("acme/large", context_window=160), token_error=0.0)
-    might_not = situation(prospect("acme/large", context_window=160), token_error=0.2)
+def test_the_estimates_error_counts_against_the_window(context):
+    fits = context(prediction("acme/large", context_window=160), token_error=0.0)
+    might_not = context(prediction("acme/large", context_window=160), token_error=0.2)
     assert Policy.best().decide(fits).feasible
     assert not Policy.best().decide(might_not).feasible
 
 
-def test_limits_of_cost_and_latency_rule_out(situation):
+def test_limits_of_cost_and_latency_rule_out(context):
     decision = Policy(max_cost_usd=0.01, max_latency_s=2).decide(
-        situation(prospect("acme/dear", cost_usd=0.02), prospect("acme/slow", latency_s=3.0))
+        context(prediction("acme/dear", cost_usd=0.02), prediction("acme/slow", latency_s=3.0))
     )
     codes = {c.model: c.reasons[0].code for c in decision.candidates}
     assert codes == {"acme/dear": "max_cost", "acme/slow": "max_latency"}
 
 
-def test_every_obstacle_is_named_not_the_first_only(situation):
+def test_every_obstacle_is_named_not_the_first_only(context):
     decision = Policy.private(min_quality=0.9).decide(
-        situation(prospect("acme/large", 0.5), needs=frozenset({"vision", "tools"}))
+        context(prediction("acme/large", 0.5), needs=frozenset({"vision", "tools"}))
     )
     codes = {r.code for r in decision.candidates[0].reasons}
     assert codes == {"location", "modality", "tools", "min_quality"}
 
 
-def test_a_model_without_a_key_is_the_best_if_enabled(situation):
+def test_a_model_without_a_key_is_the_best_if_enabled(context):
     missing = Unavailable("ACME_KEY is not set", "export ACME_KEY=...")
     decision = Policy.balanced().decide(
-        situation(
-            prospect("small", 0.1),
-            prospect("acme/large", 0.9, unavailable=missing),
-            prospect("acme/poor", 0.2, unavailable=missing),
+        context(
+            prediction("small", 0.1),
+            prediction("acme/large", 0.9, unavailable=missing),
+            prediction("acme/poor", 0.2, unavailable=missing),
         )
     )
     assert decision.best_if_enabled is not None
@@ -140,33 +140,33 @@ def test_a_model_without_a_key_is_the_best_if_enabled(situation):
         decision.chosen  # noqa: B018 (raises)
 
 
-def test_an_image_that_no_model_sees_has_its_own_error(situation):
-    decision = Policy.best().decide(situation(prospect("small"), needs=frozenset({"vision"})))
+def test_an_image_that_no_model_sees_has_its_own_error(context):
+    decision = Policy.best().decide(context(prediction("small"), needs=frozenset({"vision"})))
     with pytest.raises(UnsupportedModalityError):
         decision.chosen  # noqa: B018 (raises)
 
 
-def test_a_prompt_longer_than_every_window_has_its_own_error(situation):
+def test_a_prompt_longer_than_every_window_has_its_own_error(context):
     decision = Policy.best().decide(
-        situation(prospect("small"), prospect("acme/large"), prompt_tokens=90_000)
+        context(prediction("small"), prediction("acme/large"), prompt_tokens=90_000)
     )
     with pytest.raises(ContextWindowExceededError, match="90,050"):
         decision.chosen  # noqa: B018 (raises)
 
 
-def test_what_if_answers_the_same_task_under_another_policy(situation):
+def test_what_if_answers_the_same_task_under_another_policy(context):
     decision = Policy.best().decide(
-        situation(prospect("acme/large", 0.95, 0.05), prospect("acme/mini", 0.8, 0.001))
+        context(prediction("acme/large", 0.95, 0.05), prediction("acme/mini", 0.8, 0.001))
     )
     other = decision.what_if(Policy.cheapest())
     assert (decision.model, other.model) == ("acme/large", "acme/mini")
     assert other.signals is decision.signals
 
 
-def test_explain_shows_every_candidate_and_its_reason(situation):
+def test_explain_shows_every_candidate_and_its_reason(context):
     text = (
         Policy.private()
-        .decide(situation(prospect("acme/large"), prospect("small", 0.9, 0.0)))
+        .decide(context(prediction("acme/large"), prediction("small", 0.9, 0.0)))
         .explain()
     )
     assert "1. small" in text
@@ -174,19 +174,19 @@ def test_explain_shows_every_candidate_and_its_reason(situation):
     assert "local models only" in text
 
 
-def test_model_dump_is_plain_data_without_the_tasks_text(situation):
+def test_model_dump_is_plain_data_without_the_tasks_text(context):
     import json
 
-    decision = Policy.best().decide(situation(prospect("small"), task=Task.of("my secret")))
+    decision = Policy.best().decide(context(prediction("small"), task=Task.of("my secret")))
     text = json.dumps(decision.model_dump())
     assert "my secret" not in text
     assert '"model": "small"' in text
 
 
 names = st.sampled_from(["a", "b", "c/x", "d/y", "e/z"])
-prospects = st.lists(
+predictions = st.lists(
     st.builds(
-        prospect,
+        prediction,
         names,
         st.floats(0, 1),
         st.floats(0, 10),
@@ -197,18 +197,18 @@ prospects = st.lists(
 )
 
 
-@given(prospects, st.sampled_from(["balanced", "cheapest", "best", "fastest", "private"]))
+@given(predictions, st.sampled_from(["balanced", "cheapest", "best", "fastest", "private"]))
 def test_decisions_do_not_depend_on_the_order_of_the_cards(given_prospects, preset):
     policy = Policy.preset(preset)
-    forward = policy.decide(Situation(Task.of("x"), SIGNALS, tuple(given_prospects)))
-    backward = policy.decide(Situation(Task.of("x"), SIGNALS, tuple(given_prospects[::-1])))
+    forward = policy.decide(RoutingContext(Task.of("x"), SIGNALS, tuple(given_prospects)))
+    backward = policy.decide(RoutingContext(Task.of("x"), SIGNALS, tuple(given_prospects[::-1])))
     assert forward == backward
 
 
-@given(prospects)
+@given(predictions)
 def test_feasible_candidates_come_first_and_keep_every_limit(given_prospects):
     policy = Policy(min_quality=0.5, max_cost_usd=1.0, max_latency_s=10, location="local")
-    decision = policy.decide(Situation(Task.of("x"), SIGNALS, tuple(given_prospects)))
+    decision = policy.decide(RoutingContext(Task.of("x"), SIGNALS, tuple(given_prospects)))
     flags = [c.feasible for c in decision.candidates]
     assert flags == sorted(flags, reverse=True)
     for c in decision.feasible:

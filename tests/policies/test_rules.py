@@ -5,44 +5,44 @@ from __future__ import annotations
 import pytest
 
 from modelrouter import ConfigurationError, Policy, Rule, Task
-from tests.policies.conftest import SIGNALS, prospect
+from tests.policies.conftest import SIGNALS, prediction
 
 
-def test_use_puts_a_model_first_and_keeps_the_others_as_fallback(situation):
+def test_use_puts_a_model_first_and_keeps_the_others_as_fallback(context):
     policy = Policy.best(rules=[Rule.when(kind="chat").use(tier="slm")])
-    decision = policy.decide(situation(prospect("acme/large", 0.99), prospect("small", 0.6)))
+    decision = policy.decide(context(prediction("acme/large", 0.99), prediction("small", 0.6)))
     assert [c.model for c in decision.feasible] == ["small", "acme/large"]
     assert "preferred by the rule" in decision.reason
 
 
-def test_use_does_not_override_a_hard_constraint(situation):
+def test_use_does_not_override_a_hard_constraint(context):
     policy = Policy.best(rules=[Rule.when(kind="chat").use("small")])
     decision = policy.decide(
-        situation(prospect("acme/large", 0.99), prospect("small", 0.9, context_window=10))
+        context(prediction("acme/large", 0.99), prediction("small", 0.9, context_window=10))
     )
     assert decision.model == "acme/large"
 
 
-def test_only_holds_for_every_fallback(situation):
+def test_only_holds_for_every_fallback(context):
     policy = Policy.best(rules=[Rule.when(contains_pii=True).only(location="local")])
-    given = (prospect("acme/large", 0.99), prospect("small", 0.6))
-    private = policy.decide(situation(*given, pii=("email",)))
-    open_ = policy.decide(situation(*given))
+    given = (prediction("acme/large", 0.99), prediction("small", 0.6))
+    private = policy.decide(context(*given, pii=("email",)))
+    open_ = policy.decide(context(*given))
     assert [c.model for c in private.feasible] == ["small"]
     assert open_.model == "acme/large"
 
 
-def test_avoid_forbids_a_model(situation):
+def test_avoid_forbids_a_model(context):
     policy = Policy.best(rules=[Rule.when(kind="chat").avoid("acme/large")])
-    decision = policy.decide(situation(prospect("acme/large", 0.99), prospect("small", 0.6)))
+    decision = policy.decide(context(prediction("acme/large", 0.99), prediction("small", 0.6)))
     assert [c.model for c in decision.feasible] == ["small"]
 
 
-def test_the_first_matching_use_rule_counts(situation):
+def test_the_first_matching_use_rule_counts(context):
     policy = Policy.best(
         rules=[Rule.when(kind="math").use("acme/large"), Rule.when(kind="chat").use("small")]
     )
-    decision = policy.decide(situation(prospect("acme/large", 0.99), prospect("small", 0.6)))
+    decision = policy.decide(context(prediction("acme/large", 0.99), prediction("small", 0.6)))
     assert decision.model == "small"
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from modelrouter.scoring.boosting import Boosting, grow, predict
+from modelrouter.fitting.boosting import Boosting, grow, predict
 from modelrouter.scoring.forest import FIELD, CompiledForest
 
 SETTING = Boosting(trees=12, rate=0.3, rows=0.8, features=0.7, smallest=5, damping=1.0)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from modelrouter import InvalidExamplesError, ModelCard, Router, Task
 from modelrouter.catalog import Catalog
-from modelrouter.scoring import Example, LearnedScorer, Scorer
+from modelrouter.fitting import Example
+from modelrouter.scoring import LearnedScorer, Scorer
 from modelrouter.scoring.features import LOAD, NAMES, format_of, read_text, words
 from modelrouter.scoring.learned import LARGE, SMALL, Vocabulary
 from modelrouter.signals import read

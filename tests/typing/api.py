@@ -45,7 +45,7 @@ from modelrouter import (
     Usage,
 )
 from modelrouter.backends.base import Backend
-from modelrouter.guards import Budgets, Guard, Health, MemoryStore, Standing, Store
+from modelrouter.guards import Budgets, BudgetStatus, Guard, Health, MemoryStore, Store
 from modelrouter.task import Kind
 from modelrouter.testing import EchoBackend, FunctionBackend, example_card
 from modelrouter.trace import TraceHook
@@ -198,7 +198,7 @@ budgeted = Router(
     breakers=BreakerPolicy(failures=3),
 )
 assert_type(budgeted.health(), tuple[Health, ...])
-assert_type(budgeted.budgets({"user": "ann"}), tuple[Standing, ...])
+assert_type(budgeted.budgets({"user": "ann"}), tuple[BudgetStatus, ...])
 assert_type(budgeted.route("hello").proof().holds, bool)
 own_store: Store = MemoryStore()
 own_guard: Guard = Budgets([Budget(usd=1.0)], own_store)

@@ -9,7 +9,8 @@ from typing_extensions import assert_type
 from modelrouter import ModelCard, Policy, Router
 from modelrouter.catalog import Price
 from modelrouter.evaluation import Estimate, Outcomes, Report, cards_for, collect, evaluate, measure
-from modelrouter.scoring import Example, LearnedScorer, Threshold, read_jsonl, threshold
+from modelrouter.fitting import Example, Threshold, read_jsonl, threshold
+from modelrouter.scoring import LearnedScorer
 
 examples = read_jsonl(Path("data.jsonl"), models=["a", "b"], rename={"weak": "a"})
 assert_type(examples, list[Example])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modelrouter.fitting.learning import Bags, bags_of, load_of
 from modelrouter.scoring.features import (
     COMMON_SHIFT,
     FREQUENCY_SHIFT,
@@ -25,7 +26,6 @@ from modelrouter.scoring.features import (
     read_text,
     words,
 )
-from modelrouter.scoring.learning import Bags, bags_of, load_of
 
 VOCABULARY = 20_000
 POOL_SMALL = (

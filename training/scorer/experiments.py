@@ -16,7 +16,7 @@ from recipe import FORESTS, cross_outputs, folds_of, setting_for, targets_of, tr
 
 from data import Prompts, Vocabulary, load, read, standard_load
 from modelrouter.evaluation.pair import fine_curve
-from modelrouter.scoring.boosting import Boosting, grow, predict
+from modelrouter.fitting.boosting import Boosting, grow, predict
 from modelrouter.scoring.features import LOAD, NAMES
 
 WEAK, STRONG = "mixtral-8x7b", "gpt-4-1106"

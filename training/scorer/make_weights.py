@@ -18,8 +18,8 @@ import numpy as np
 from recipe import calibrated, cross_outputs, setting_for, targets_of, train
 
 from data import Vocabulary, read
-from modelrouter.scoring.calibration import platt
-from modelrouter.scoring.fitting import packed
+from modelrouter.fitting.calibration import platt
+from modelrouter.fitting.fit import packed
 from modelrouter.scoring.learned import LARGE, SMALL
 from modelrouter.scoring.weights import Ability, Weights, dump
 from modelrouter.signals import detect_kind

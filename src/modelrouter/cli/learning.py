@@ -15,7 +15,7 @@ from modelrouter.catalog.discovery import discover
 from modelrouter.cli.base import JsonOption, err, open_ledger, out, print_json, progress
 from modelrouter.evaluation import evaluate
 from modelrouter.exceptions import ConfigurationError
-from modelrouter.scoring.examples import Example, read_jsonl
+from modelrouter.fitting.examples import Example, read_jsonl
 from modelrouter.scoring.learned import LearnedScorer
 
 __all__ = ["evaluation", "fit"]

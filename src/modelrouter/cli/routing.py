@@ -26,9 +26,9 @@ from modelrouter.cli.base import (
     read_policy,
     read_text,
 )
-from modelrouter.decision import Decision
+from modelrouter.client.chat import AUTO
 from modelrouter.exceptions import ConfigurationError
-from modelrouter.resources import AUTO
+from modelrouter.policies.decision import Decision
 from modelrouter.router import Router
 
 __all__ = ["ask", "route"]

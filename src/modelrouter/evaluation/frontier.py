@@ -1,6 +1,6 @@
 """Any number of models with prices: quality over cost, and what a router gains at a given price.
 
-The router follows the value rule (:mod:`modelrouter.scoring.value`); letting the worth of a task
+The router follows the value rule (:mod:`modelrouter.fitting.value`); letting the worth of a task
 done well grow from nothing draws its whole cost-quality curve, as in RouterBench
 (arXiv:2403.12031). The curve is exact: it has a point wherever a task changes its model.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from modelrouter.scoring.value import hull, moves
+from modelrouter.fitting.value import hull, moves
 
 if TYPE_CHECKING:
     import numpy as np

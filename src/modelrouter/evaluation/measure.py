@@ -25,9 +25,9 @@ from modelrouter.evaluation.report import (
     Report,
 )
 from modelrouter.exceptions import InvalidExamplesError
+from modelrouter.fitting.examples import Example, data_hash
+from modelrouter.fitting.value import choose
 from modelrouter.scoring.base import Scorer
-from modelrouter.scoring.examples import Example, data_hash
-from modelrouter.scoring.value import choose
 
 if TYPE_CHECKING:
     import numpy as np

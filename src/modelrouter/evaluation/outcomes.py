@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from modelrouter.catalog.card import ModelCard, Price
 from modelrouter.catalog.catalog import Catalog
 from modelrouter.exceptions import InvalidExamplesError, UnknownModelError
+from modelrouter.fitting.examples import Example
+from modelrouter.fitting.predictions import tables
+from modelrouter.fitting.table import tabulate
 from modelrouter.scoring.base import Scorer
-from modelrouter.scoring.examples import Example
-from modelrouter.scoring.predictions import tables
-from modelrouter.scoring.table import tabulate
 
 if TYPE_CHECKING:
     import numpy as np

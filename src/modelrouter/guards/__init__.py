@@ -11,8 +11,8 @@ from modelrouter.guards.base import (
 )
 from modelrouter.guards.breaker import BreakerPolicy
 from modelrouter.guards.breakers import Breakers, Health
-from modelrouter.guards.budgets import Budget, Budgets, Standing
-from modelrouter.guards.chain import Guards, Passed, refused
+from modelrouter.guards.budgets import Budget, Budgets, BudgetStatus
+from modelrouter.guards.chain import Guards, Permit, refused
 from modelrouter.guards.rates import Rates
 from modelrouter.guards.sqlite_store import SqliteStore
 from modelrouter.guards.store import Account, Claim, Hold, MemoryStore, Short, Store
@@ -24,6 +24,7 @@ __all__ = [
     "BreakerPolicy",
     "Breakers",
     "Budget",
+    "BudgetStatus",
     "Budgets",
     "Claim",
     "Guard",
@@ -33,13 +34,12 @@ __all__ = [
     "Intent",
     "MemoryStore",
     "OneCall",
-    "Passed",
+    "Permit",
     "Rates",
     "Refusal",
     "Settlement",
     "Short",
     "SqliteStore",
-    "Standing",
     "Store",
     "refused",
 ]

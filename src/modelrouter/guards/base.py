@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from modelrouter.catalog.card import ModelCard
-from modelrouter.decision import Reason
 from modelrouter.exceptions import BackendError
+from modelrouter.policies.decision import Reason
 from modelrouter.response import Usage
 
 __all__ = ["Admission", "Admitted", "Guard", "Intent", "OneCall", "Refusal", "Settlement"]

@@ -138,7 +138,7 @@ class Breaker:
             self._era += 1  # a probe that was taken for lost has no say any more
         return Pass(self._era, probe=self.tripped > 0)
 
-    def settle(self, passed: Pass, what: Meaning, now: float, error: BackendError | None) -> None:
+    def settle(self, permit: Pass, what: Meaning, now: float, error: BackendError | None) -> None:
         """Hear what came of an attempt.
 
         What began before the last change of state says nothing of the state now: a hundred
@@ -147,9 +147,9 @@ class Breaker:
         if what == "slow_down" and error is not None and error.retry_after is not None:
             self.until = max(self.until, now + min(max(0.0, error.retry_after), _LONGEST_S))
             self._note(now, error)
-        if passed.era != self._era:
+        if permit.era != self._era:
             return
-        if passed.probe:
+        if permit.probe:
             self._probe_since = None
         if what == "works":
             self._close(now)
@@ -157,7 +157,7 @@ class Breaker:
             self._throttle(now, error)
         elif what == "fails":
             self.failures += 1
-            if passed.probe or self.failures >= self.policy.failures:
+            if permit.probe or self.failures >= self.policy.failures:
                 self._trip(now, error, self.policy.cooldown_s, self.policy.max_cooldown_s)
         elif what == "no_key":
             self.failures += 1

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from modelrouter.catalog.card import ModelCard
-from modelrouter.decision import Reason
 from modelrouter.exceptions import BackendTimeoutError
 from modelrouter.guards.base import Admission, Admitted, Intent, Refusal, Settlement
 from modelrouter.guards.breaker import Breaker, BreakerPolicy, State, meaning
 from modelrouter.guards.deployment import deployment
 from modelrouter.guards.latency import Latencies
+from modelrouter.policies.decision import Reason
 
 __all__ = ["Breakers", "Health"]
 
@@ -91,22 +91,22 @@ class Breakers:
         now = self._clock()
         with self._lock:
             known = self._of(intent.card, now)
-            passed = known.breaker.admit(now)
-            if passed is not None or not self._refuses:
-                return Admitted((known, passed))
+            permit = known.breaker.admit(now)
+            if permit is not None or not self._refuses:
+                return Admitted((known, permit))
             return Refusal(_reason(known.breaker, now), retry_in_s=known.breaker.wait_s(now))
 
     def settle(self, intent: Intent, ticket: Any, settlement: Settlement, /) -> None:
         """Learn from what came of the attempt."""
-        known, passed = ticket
+        known, permit = ticket
         with self._lock:
             what = meaning(settlement)
             if what == "fails" and _was_impatient(settlement, known.latencies):
                 what = "nothing"
             if what == "works" and settlement.error is None:
                 known.latencies.add(settlement.duration_s, settlement.first_token_s)
-            if passed is not None:
-                known.breaker.settle(passed, what, self._clock(), settlement.error)
+            if permit is not None:
+                known.breaker.settle(permit, what, self._clock(), settlement.error)
 
     def cooling(self, card: ModelCard) -> Reason | None:
         """Why the deployment is left alone just now; ``None`` if it is not."""

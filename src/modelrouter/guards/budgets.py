@@ -22,7 +22,6 @@ from pydantic import Field, model_validator
 from modelrouter._process import OfOneProcess
 from modelrouter._sqlite import pico_usd, usd
 from modelrouter.config import Configured
-from modelrouter.decision import Reason
 from modelrouter.exceptions import (
     AuthenticationError,
     BadRequestError,
@@ -34,8 +33,9 @@ from modelrouter.exceptions import (
 from modelrouter.guards.base import Admission, Admitted, Intent, Refusal, Settlement
 from modelrouter.guards.sqlite_store import SqliteStore
 from modelrouter.guards.store import Account, Claim, Hold, MemoryStore, Short, Store
+from modelrouter.policies.decision import Reason
 
-__all__ = ["Budget", "Budgets", "Period", "Standing"]
+__all__ = ["Budget", "BudgetStatus", "Budgets", "Period"]
 
 logger = logging.getLogger("modelrouter")
 
@@ -107,7 +107,7 @@ class Budget(Configured):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BudgetStatus:
     """How one account of a budget stands.
 
     Attributes:
@@ -202,7 +202,7 @@ class Budgets(OfOneProcess):
             except ModelRouterError:  # the answer was paid for and must not be lost
                 logger.exception("A budget could not be settled; the call counts at its worst.")
 
-    def standings(self, tags: Mapping[str, str] | None = None) -> tuple[Standing, ...]:
+    def statuses(self, tags: Mapping[str, str] | None = None) -> tuple[BudgetStatus, ...]:
         """How the accounts of the current periods stand; those of a call with ``tags`` if given.
 
         Budgets by call have no account that outlives the call.
@@ -211,7 +211,7 @@ class Budgets(OfOneProcess):
             StorageError: the accounts cannot be read.
         """
         now = self._clock()
-        found: list[Standing] = []
+        found: list[BudgetStatus] = []
         for budget in self._lasting:
             if self._store is None or (tags is not None and not budget.concerns(tags)):
                 continue
@@ -221,7 +221,7 @@ class Budgets(OfOneProcess):
             if tags is not None or not isinstance(budget.tag, str):
                 whose = _whose(budget, tags or {})
                 known = {whose: known.get(whose, Account(prefix, until=until))}
-            found += [_standing(budget, whose, known[whose]) for whose in sorted(known)]
+            found += [_status(budget, whose, known[whose]) for whose in sorted(known)]
         return tuple(found)
 
     def close(self) -> None:
@@ -353,9 +353,9 @@ def _period(per: Period, now: float) -> tuple[str, float | None]:
     return f"{begin:%Y-%m}", next_month.timestamp()
 
 
-def _standing(budget: Budget, whose: str, account: Account) -> Standing:
+def _status(budget: Budget, whose: str, account: Account) -> BudgetStatus:
     left_usd = None if budget.usd is None else usd(max(0, pico_usd(budget.usd) - account.pico_usd))
-    return Standing(
+    return BudgetStatus(
         budget=budget,
         whose=whose,
         spent_usd=usd(account.pico_usd - account.reserved_pico_usd),

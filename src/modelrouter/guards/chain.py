@@ -10,23 +10,23 @@ from typing import Any
 from modelrouter._process import OfOneProcess
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import RateLimit
-from modelrouter.decision import Decision
 from modelrouter.exceptions import BudgetExceededError, CoolingDownError, NotAdmittedError
 from modelrouter.guards.base import Guard, Intent, Refusal, Settlement
 from modelrouter.guards.breaker import BreakerPolicy
 from modelrouter.guards.breakers import Breakers, Health
-from modelrouter.guards.budgets import Budget, Budgets, Standing
+from modelrouter.guards.budgets import Budget, Budgets, BudgetStatus
 from modelrouter.guards.rates import Rates
 from modelrouter.guards.store import Store
+from modelrouter.policies.decision import Decision
 
-__all__ = ["Guards", "Passed", "refused"]
+__all__ = ["Guards", "Permit", "refused"]
 
 logger = logging.getLogger("modelrouter")
 
 _NOT_ASKED = Settlement(asked=False)
 
 
-class Passed:
+class Permit:
     """All guards agreed to an attempt; to be settled when it has ended."""
 
     __slots__ = ("_tickets", "intent")
@@ -82,34 +82,34 @@ class Guards(OfOneProcess):
             chain.append(Budgets(each, store))
         return cls((*chain, *guards))
 
-    def admit(self, intent: Intent) -> Passed | Refusal:
+    def admit(self, intent: Intent) -> Permit | Refusal:
         """Ask every guard; if one refuses, those before it hear that the model is not asked.
 
         Raises:
             StorageError: a guard cannot read its accounts; the model must not be asked.
         """
-        passed = Passed(intent)
+        permit = Permit(intent)
         try:
             for guard in self.chain:
                 admission = guard.admit(intent)
                 if isinstance(admission, Refusal):
-                    self.settle(passed, _NOT_ASKED)
+                    self.settle(permit, _NOT_ASKED)
                     return admission
-                passed._tickets.append((guard, admission.ticket))
+                permit._tickets.append((guard, admission.ticket))
         except BaseException:
-            self.settle(passed, _NOT_ASKED)
+            self.settle(permit, _NOT_ASKED)
             raise
-        return passed
+        return permit
 
-    def settle(self, passed: Passed, settlement: Settlement) -> None:
+    def settle(self, permit: Permit, settlement: Settlement) -> None:
         """Tell each guard once what came of it; a second call does nothing. Never raises."""
         while True:
             try:
-                guard, ticket = passed._tickets.pop()
+                guard, ticket = permit._tickets.pop()
             except IndexError:
                 return
             try:
-                guard.settle(passed.intent, ticket, settlement)
+                guard.settle(permit.intent, ticket, settlement)
             except Exception:  # the answer was paid for and must not be lost
                 logger.exception("A guard could not be settled; the call goes on.")
 
@@ -133,13 +133,13 @@ class Guards(OfOneProcess):
             return None
         return self._breakers.latency_s(card, share, first_token=first_token)
 
-    def standings(self, tags: Mapping[str, str] | None = None) -> tuple[Standing, ...]:
+    def statuses(self, tags: Mapping[str, str] | None = None) -> tuple[BudgetStatus, ...]:
         """How the budgets stand; those that concern a call with ``tags``, if given.
 
         Raises:
             StorageError: the accounts cannot be read.
         """
-        return tuple(s for guard in self._budgets for s in guard.standings(tags))
+        return tuple(s for guard in self._budgets for s in guard.statuses(tags))
 
     def close(self) -> None:
         """Close the budgets' file; safe to call twice."""

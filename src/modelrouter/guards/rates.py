@@ -9,11 +9,11 @@ from typing import Any
 
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import RateLimit
-from modelrouter.decision import Reason
 from modelrouter.exceptions import ConfigurationError
 from modelrouter.guards.base import Admission, Admitted, Intent, Refusal, Settlement
 from modelrouter.guards.deployment import deployment
 from modelrouter.guards.window import LOOK_AGAIN_S, Entry, Window
+from modelrouter.policies.decision import Reason
 
 __all__ = ["Rates"]
 

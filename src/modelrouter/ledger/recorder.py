@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from modelrouter._sqlite import Database, open_database, transaction
 from modelrouter.exceptions import StorageError
+from modelrouter.fitting.examples import task_key
 from modelrouter.ledger import processes
 from modelrouter.ledger.background import Background
 from modelrouter.ledger.rows import begun_values, dumped_task, ended_values, pack
 from modelrouter.ledger.schema import LEDGER
-from modelrouter.scoring.examples import task_key
 from modelrouter.trace import Trace
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Recorder:
         decision = trace.decision
         if decision is None:
             return (None, None, None, None, trace.id)
-        task, text, answer = decision.situation.task, None, None
+        task, text, answer = decision.context.task, None, None
         personal = decision.signals.contains_pii and not self._keep_pii
         if self._text == "keep" and not personal:
             text = _bounded(pack(dumped_task(task)))

@@ -16,11 +16,11 @@ from typing import Any, Final
 from modelrouter._sqlite import usd
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.discovery import Unavailable
-from modelrouter.decision import Candidate
 from modelrouter.ledger.rows import Row
 from modelrouter.policies import Policy, PolicyLike
+from modelrouter.policies.decision import Candidate
 from modelrouter.policies.rules import Condition
-from modelrouter.scoring.base import Prospect, Situation
+from modelrouter.scoring.base import Prediction, RoutingContext
 from modelrouter.signals.base import Signals
 from modelrouter.task import Task
 
@@ -186,13 +186,13 @@ def replay(rows: Iterable[Row], policy: PolicyLike) -> Replay:
     for row in rows:
         try:
             problem = _obstacle(row, reads_task)
-            situation = None if problem else _situation(row)
+            context = None if problem else _context(row)
         except (LookupError, TypeError, ValueError, AttributeError):  # also our own of bad values
-            problem, situation = "what is stored of them is damaged", None
-        if situation is None:
+            problem, context = "what is stored of them is damaged", None
+        if context is None:
             left_out[problem] += 1
             continue
-        decision = wanted.decide(situation)
+        decision = wanted.decide(context)
         before = next(c for c in decision.candidates if c.model == row.model)
         after = decision.candidates[0] if decision.candidates[0].feasible else None
         calls.append(Replayed(row, before, after))
@@ -219,7 +219,7 @@ def _reads_task(condition: Condition) -> bool:
     return bool(condition.predicate or condition.metadata or any(map(_reads_task, nested)))
 
 
-def _situation(row: Row) -> Situation:
+def _context(row: Row) -> RoutingContext:
     assert row.decision is not None
     read = row.decision["signals"]
     signals = Signals(
@@ -236,14 +236,14 @@ def _situation(row: Row) -> Situation:
         user_turns=read["user_turns"],
         system_tokens=read.get("system_tokens", 0),
     )
-    prospects = [_prospect(candidate) for candidate in row.decision["candidates"]]
-    return Situation(row.task or _UNSAID, signals, prospects)
+    predictions = [_prediction(candidate) for candidate in row.decision["candidates"]]
+    return RoutingContext(row.task or _UNSAID, signals, predictions)
 
 
-def _prospect(candidate: Mapping[str, Any]) -> Prospect:
+def _prediction(candidate: Mapping[str, Any]) -> Prediction:
     own = [r for r in candidate["reasons"] if r["code"] not in _OF_THE_POLICY]
     families = tuple(candidate.get("families", ("llm",)))
-    return Prospect(
+    return Prediction(
         _card(candidate["model"], candidate["location"], families),
         candidate["p_quality"],
         candidate["cost_usd"],

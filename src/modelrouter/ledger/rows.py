@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from modelrouter._plain import parsed, shown
 from modelrouter._sqlite import pico_usd, usd
-from modelrouter.decision import Decision
 from modelrouter.exceptions import NoEligibleModelError
+from modelrouter.policies.decision import Decision
 from modelrouter.task import Task
 from modelrouter.trace import Attempt, Trace
 
@@ -223,7 +223,7 @@ def _where(trace: Trace) -> tuple[str, str]:
     if not name:
         card = _chosen(trace.decision)
         return ("", "") if card is None else card
-    found = (c for c in trace.decision.situation.prospects.lineup.cards if c.name == name)
+    found = (c for c in trace.decision.context.predictions.candidate_set.cards if c.name == name)
     return name, next((card.location for card in found), "")
 
 
@@ -237,7 +237,7 @@ def _chosen(decision: Decision) -> tuple[str, str] | None:
 def _local_models(trace: Trace) -> frozenset[str]:
     if trace.decision is None:
         return frozenset()
-    cards = trace.decision.situation.prospects.lineup.cards
+    cards = trace.decision.context.predictions.candidate_set.cards
     return frozenset(card.name for card in cards if card.location == "local")
 
 

@@ -17,6 +17,7 @@ from modelrouter._plain import parsed, shown
 from modelrouter._process import OfOneProcess
 from modelrouter._sqlite import open_database, translated
 from modelrouter.exceptions import ConfigurationError, StorageError
+from modelrouter.fitting.examples import Example
 from modelrouter.ledger.export import to_jsonl, to_parquet
 from modelrouter.ledger.recorder import Recorder, TextPolicy
 from modelrouter.ledger.replay import Replay, replay
@@ -25,7 +26,6 @@ from modelrouter.ledger.schema import LEDGER
 from modelrouter.ledger.summary import Group, summarise
 from modelrouter.policies import PolicyLike
 from modelrouter.response import random_hex
-from modelrouter.scoring.examples import Example
 from modelrouter.task import Kind
 from modelrouter.trace import Trace
 

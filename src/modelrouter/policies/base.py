@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field
 from modelrouter._plain import parsed, shown
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import Configured
-from modelrouter.decision import Candidate, Decision, Reason
 from modelrouter.exceptions import ConfigurationError
+from modelrouter.fitting.thresholds import Threshold
 from modelrouter.policies.constraints import (
     Place,
     capability_obstacles,
@@ -23,11 +23,11 @@ from modelrouter.policies.constraints import (
     location_obstacle,
     surely_tokens,
 )
+from modelrouter.policies.decision import Candidate, Decision, Reason
 from modelrouter.policies.objective import Objective
 from modelrouter.policies.presets import PRESETS
 from modelrouter.policies.rules import Rule
-from modelrouter.scoring.base import Prospect, Situation
-from modelrouter.scoring.thresholds import Threshold
+from modelrouter.scoring.base import Prediction, RoutingContext
 from modelrouter.signals.base import Signals
 from modelrouter.task import Kind, Task
 
@@ -149,17 +149,17 @@ class Policy(Configured):
             f"policy must be a Policy, a Threshold or a name, got {shown(policy)}."
         )
 
-    def decide(self, situation: Situation) -> Decision:
+    def decide(self, context: RoutingContext) -> Decision:
         """Choose among the candidates; why the others stand behind is worked out when asked.
 
         Rules are matched here, once, so that a predicate is called once for each decision.
         """
-        ruling = self._ruling(situation)
+        ruling = self._ruling(context)
         return Decision(
             policy=self.name,
-            situation=situation,
-            best=self._best(situation, ruling),
-            rank=partial(self._rank, situation, ruling),
+            context=context,
+            best=self._best(context, ruling),
+            rank=partial(self._rank, context, ruling),
             confined_by=self._confinement(ruling.limiting),
         )
 
@@ -172,43 +172,43 @@ class Policy(Configured):
                 return Reason("rule", "the rule: {}", (rule,))
         return None
 
-    def _ruling(self, situation: Situation) -> _Ruling:
+    def _ruling(self, context: RoutingContext) -> _Ruling:
         if not self.rules:
             return _NO_RULES
-        task, signals = situation.task, situation.signals
+        task, signals = context.task, context.signals
         matching = [rule for rule in self.rules if rule.condition.matches(task, signals)]
         preferred = next((rule for rule in matching if rule.action == "use"), None)
         return _Ruling(preferred, tuple(rule for rule in matching if rule.action != "use"))
 
-    def _best(self, situation: Situation, ruling: _Ruling) -> Candidate | None:
+    def _best(self, context: RoutingContext, ruling: _Ruling) -> Candidate | None:
         """The candidate that :meth:`_rank` puts first, if it is feasible; the rest is not judged.
 
         What rules a card out whatever the text is looked up; quality is predicted only where a
         perfect answer would make the card the best so far.
         """
-        places = fitting(situation.prospects.lineup, situation.signals, self.location)
+        places = fitting(context.predictions.candidate_set, context.signals, self.location)
         if ruling.limiting:
             places = [place for place in places if ruling.allows(place.card)]
         found = None
         if ruling.preferred is not None:
             wanted = ruling.preferred.target.matches
-            found = self._highest([p for p in places if wanted(p.card)], situation)
-        found = found or self._highest(places, situation)
+            found = self._highest([p for p in places if wanted(p.card)], context)
+        found = found or self._highest(places, context)
         return found and _candidate(*found, (), 0, ruling.preferred)
 
     def _highest(
-        self, places: Sequence[Place], situation: Situation
-    ) -> tuple[Prospect, float] | None:
-        """The prospect of the highest utility among those within every limit."""
-        outlook, signals = situation.prospects, situation.signals
-        expense, utility_of = outlook.expense, self.objective.utility
+        self, places: Sequence[Place], context: RoutingContext
+    ) -> tuple[Prediction, float] | None:
+        """The prediction of the highest utility among those within every limit."""
+        predictions, signals = context.predictions, context.signals
+        expense, utility_of = predictions.expense, self.objective.utility
         prompt = 0 if signals.kind == "embedding" else surely_tokens(signals)
         whole = prompt + signals.output_tokens
         system, turns = signals.system_tokens, signals.user_turns
         least = 0.0 if self.min_quality is None else self.min_quality
         most_usd = math.inf if self.max_cost_usd is None else self.max_cost_usd
         most_s = math.inf if self.max_latency_s is None else self.max_latency_s
-        best: Prospect | None = None
+        best: Prediction | None = None
         highest = -math.inf
         for at, _, window, most_prompt, most_system, most_turns in places:
             if (
@@ -219,34 +219,34 @@ class Policy(Configured):
                 or utility_of(1.0, *(spent := expense(at))) < highest
             ):
                 continue
-            prospect = outlook[at]
-            utility = utility_of(prospect.p_quality, *spent)
-            _, p_quality, cost_usd, latency_s, _ = prospect
+            prediction = predictions[at]
+            utility = utility_of(prediction.p_quality, *spent)
+            _, p_quality, cost_usd, latency_s, _ = prediction
             if utility < highest or p_quality < least or cost_usd > most_usd or latency_s > most_s:
                 continue
-            if best is None or utility > highest or _tie_break(prospect) < _tie_break(best):
-                best, highest = prospect, utility
+            if best is None or utility > highest or _tie_break(prediction) < _tie_break(best):
+                best, highest = prediction, utility
         return None if best is None else (best, highest)
 
-    def _rank(self, situation: Situation, ruling: _Ruling) -> tuple[Candidate, ...]:
+    def _rank(self, context: RoutingContext, ruling: _Ruling) -> tuple[Candidate, ...]:
         """Every candidate: those that may do the task, best first; then those ruled out."""
-        task, signals, preferred = situation.task, situation.signals, ruling.preferred
-        ranked: list[tuple[tuple[Any, ...], Prospect, tuple[Reason, ...], float]] = []
-        for prospect in situation.prospects:
-            obstacles = tuple(self._obstacles(prospect, task, signals, ruling.limiting))
+        task, signals, preferred = context.task, context.signals, ruling.preferred
+        ranked: list[tuple[tuple[Any, ...], Prediction, tuple[Reason, ...], float]] = []
+        for prediction in context.predictions:
+            obstacles = tuple(self._obstacles(prediction, task, signals, ruling.limiting))
             utility = self.objective.utility(
-                prospect.p_quality, prospect.cost_usd, prospect.latency_s
+                prediction.p_quality, prediction.cost_usd, prediction.latency_s
             )
-            first = preferred is not None and preferred.target.matches(prospect.card)
-            key = (_standing(obstacles), not first, -utility, *_tie_break(prospect))
-            ranked.append((key, prospect, obstacles, utility))
+            first = preferred is not None and preferred.target.matches(prediction.card)
+            key = (_standing(obstacles), not first, -utility, *_tie_break(prediction))
+            ranked.append((key, prediction, obstacles, utility))
         ranked.sort(key=itemgetter(0))
         return tuple(
-            _candidate(prospect, utility, obstacles, place, preferred)
-            for place, (_, prospect, obstacles, utility) in enumerate(ranked)
+            _candidate(prediction, utility, obstacles, place, preferred)
+            for place, (_, prediction, obstacles, utility) in enumerate(ranked)
         )
 
-    def permits(self, prospect: Prospect, task: Task, signals: Signals) -> tuple[Reason, ...]:
+    def permits(self, prediction: Prediction, task: Task, signals: Signals) -> tuple[Reason, ...]:
         """Every obstacle to giving the task to this one card; empty when it may have it.
 
         Asked again before every hop of a call, when more may be known than at first.
@@ -254,7 +254,7 @@ class Policy(Configured):
         matching = [
             r for r in self.rules if r.action != "use" and r.condition.matches(task, signals)
         ]
-        return tuple(self._obstacles(prospect, task, signals, matching))
+        return tuple(self._obstacles(prediction, task, signals, matching))
 
     def least_confidence(self, kind: Kind) -> float | None:
         """How sure a local model must have been of its answer to a task of this kind."""
@@ -327,12 +327,12 @@ class Policy(Configured):
         return {"name": self.name, **dumped}
 
     def _obstacles(
-        self, prospect: Prospect, task: Task, signals: Signals, limiting: Iterable[Rule]
+        self, prediction: Prediction, task: Task, signals: Signals, limiting: Iterable[Rule]
     ) -> Iterable[Reason]:
-        card = prospect.card
-        if prospect.unavailable is not None:
+        card = prediction.card
+        if prediction.unavailable is not None:
             yield Reason(
-                "unavailable", "{}", (prospect.unavailable.text,), prospect.unavailable.fix
+                "unavailable", "{}", (prediction.unavailable.text,), prediction.unavailable.fix
             )
         if (private := location_obstacle(card, self.location)) is not None:
             yield private
@@ -340,26 +340,26 @@ class Policy(Configured):
             if not rule.allows(card):
                 yield Reason("rule", "ruled out by the rule: {}", (rule,))
         yield from capability_obstacles(card, task, signals)
-        yield from self._threshold_obstacles(prospect)
+        yield from self._threshold_obstacles(prediction)
 
-    def _threshold_obstacles(self, prospect: Prospect) -> Iterator[Reason]:
-        if self.min_quality is not None and prospect.p_quality < self.min_quality:
+    def _threshold_obstacles(self, prediction: Prediction) -> Iterator[Reason]:
+        if self.min_quality is not None and prediction.p_quality < self.min_quality:
             yield Reason(
                 "min_quality",
                 "quality {:.2f} is below the policy's {:.2f}",
-                (prospect.p_quality, self.min_quality),
+                (prediction.p_quality, self.min_quality),
             )
-        if self.max_cost_usd is not None and prospect.cost_usd > self.max_cost_usd:
+        if self.max_cost_usd is not None and prediction.cost_usd > self.max_cost_usd:
             yield Reason(
                 "max_cost",
                 "${:.6f} is above the policy's ${:.6f}",
-                (prospect.cost_usd, self.max_cost_usd),
+                (prediction.cost_usd, self.max_cost_usd),
             )
-        if self.max_latency_s is not None and prospect.latency_s > self.max_latency_s:
+        if self.max_latency_s is not None and prediction.latency_s > self.max_latency_s:
             yield Reason(
                 "max_latency",
                 "{:.2f} s is above the policy's {:.2f} s",
-                (prospect.latency_s, self.max_latency_s),
+                (prediction.latency_s, self.max_latency_s),
             )
 
 
@@ -367,9 +367,9 @@ PolicyLike: TypeAlias = Policy | Threshold | str
 """A policy, a threshold (what a good answer is worth), or a preset's name."""
 
 
-def _tie_break(prospect: Prospect) -> tuple[float, str]:
+def _tie_break(prediction: Prediction) -> tuple[float, str]:
     """Among equals the cheapest is first, then the alphabet decides: never chance."""
-    return prospect.cost_usd, prospect.card.name
+    return prediction.cost_usd, prediction.card.name
 
 
 def _standing(obstacles: tuple[Reason, ...]) -> int:
@@ -380,7 +380,7 @@ def _standing(obstacles: tuple[Reason, ...]) -> int:
 
 
 def _candidate(
-    prospect: Prospect,
+    prediction: Prediction,
     utility: float,
     obstacles: tuple[Reason, ...],
     place: int,
@@ -389,14 +389,14 @@ def _candidate(
     reasons = obstacles
     if not obstacles:
         reasons = (_CHOSEN if place == 0 else _FALLBACK,)
-        if preferred is not None and preferred.target.matches(prospect.card):
+        if preferred is not None and preferred.target.matches(prediction.card):
             reasons = (Reason("rule", "preferred by the rule: {}", (preferred,)), *reasons)
     return Candidate(
-        card=prospect.card,
+        card=prediction.card,
         feasible=not obstacles,
-        p_quality=prospect.p_quality,
-        cost_usd=prospect.cost_usd,
-        latency_s=prospect.latency_s,
+        p_quality=prediction.p_quality,
+        cost_usd=prediction.cost_usd,
+        latency_s=prediction.latency_s,
         utility=utility,
         reasons=reasons,
     )

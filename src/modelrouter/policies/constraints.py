@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 from modelrouter.catalog.card import ModelCard
-from modelrouter.decision import Reason
-from modelrouter.scoring.base import Lineup
+from modelrouter.policies.decision import Reason
+from modelrouter.scoring.base import CandidateSet
 from modelrouter.signals.base import Signals
 from modelrouter.task import Task
 
@@ -105,23 +105,25 @@ class Place(NamedTuple):
     most_turns: float
 
 
-def fitting(lineup: Lineup, signals: Signals, location: str) -> Sequence[Place]:
+def fitting(candidate_set: CandidateSet, signals: Signals, location: str) -> Sequence[Place]:
     """The available cards at the location that fit the task but for its length.
 
     There are few combinations of kind, language and needs, so each is worked out once.
     """
     key = (location, signals.kind, signals.language, signals.needs)
-    places: Sequence[Place] | None = lineup.kept.get(key)
+    places: Sequence[Place] | None = candidate_set.kept.get(key)
     if places is None:
         places = [
             _place(at, card)
-            for at, card in enumerate(lineup.cards)
-            if card.name not in lineup.unavailable
+            for at, card in enumerate(candidate_set.cards)
+            if card.name not in candidate_set.unavailable
             and location_obstacle(card, location) is None
             and not any(_fit_obstacles(card, signals))
         ]
         # The cheapest first: a good one among them spares predictions for those that cost more.
-        lineup.kept[key] = places = sorted(places, key=lambda place: lineup.prices[place.at])
+        candidate_set.kept[key] = places = sorted(
+            places, key=lambda place: candidate_set.prices[place.at]
+        )
     return places
 
 

@@ -30,7 +30,7 @@ class Objective(Configured):
 
     With ``value_usd``, what one more task done well is worth, cost counts as it is instead: its
     term is ``cost * c / value_usd``, without saturating. With ``quality=1, cost=1, latency=0`` that
-    is the most quality for the money (:mod:`modelrouter.scoring.value`).
+    is the most quality for the money (:mod:`modelrouter.fitting.value`).
     """
 
     quality: float = Field(default=0.6, ge=0)

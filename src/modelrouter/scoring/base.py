@@ -1,4 +1,4 @@
-"""The Scorer contract, and what a scorer says of each model: prospects."""
+"""The Scorer contract, and what a scorer says of each model: its predictions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from modelrouter.catalog.discovery import Unavailable
 from modelrouter.signals.base import Difficulty, Signals
 from modelrouter.task import Kind, Task
 
-__all__ = ["Difficulty", "Lineup", "Outlook", "Prospect", "Scorer", "Situation", "assess"]
+__all__ = [
+    "CandidateSet",
+    "Difficulty",
+    "Prediction",
+    "Predictions",
+    "RoutingContext",
+    "Scorer",
+    "assess",
+]
 
 UNKNOWN_PRICE = Price(input=10e-6, output=30e-6)
 """What a hosted model of unknown price is taken to cost: a large model's price, so that
@@ -30,7 +38,7 @@ class Scorer(Protocol):
         ...
 
 
-class Prospect(NamedTuple):
+class Prediction(NamedTuple):
     """What to expect if this card's model were given the task. (A named tuple, for speed.)
 
     ``cost_usd`` and ``latency_s`` are expectations from the signals' token counts.
@@ -43,7 +51,7 @@ class Prospect(NamedTuple):
     unavailable: Unavailable | None = None
 
 
-class Lineup:
+class CandidateSet:
     """The cards to choose among, and which of them cannot be asked here.
 
     Made once for many tasks: what follows from the cards alone is worked out once and kept.
@@ -72,126 +80,133 @@ class Lineup:
         self.kept: dict[Hashable, Any] = {}
 
 
-class Outlook(Sequence[Prospect]):
-    """What to expect of each card of a lineup; quality is predicted when first looked at.
+class Predictions(Sequence[Prediction]):
+    """What to expect of each candidate; quality is predicted when first looked at.
 
     Most cards are out of the question for other reasons, so that a decision seldom needs every
     prediction; what has been predicted once stays as it is. Threads may share it: two of them
     predict the same.
     """
 
-    __slots__ = ("_measured", "_predicted", "_scorer", "_signals", "_task", "lineup")
+    __slots__ = ("_measured", "_predicted", "_scorer", "_signals", "_task", "candidate_set")
 
     def __init__(
         self,
-        lineup: Lineup,
+        candidate_set: CandidateSet,
         task: Task,
         signals: Signals,
         scorer: Scorer,
         measured: Mapping[str, Speed] | None = None,
     ) -> None:
         """``measured`` speeds, by card name, stand in place of those that the cards state."""
-        self.lineup = lineup
+        self.candidate_set = candidate_set
         self._task, self._signals, self._scorer = task, signals, scorer
         self._measured = measured
-        self._predicted: list[Prospect | None] = [None] * len(lineup.cards)
+        self._predicted: list[Prediction | None] = [None] * len(candidate_set.cards)
 
     @classmethod
-    def of(cls, prospects: Sequence[Prospect], task: Task, signals: Signals) -> Outlook:
-        """An outlook on what is known already."""
-        unavailable = {p.card.name: p.unavailable for p in prospects if p.unavailable is not None}
-        lineup = Lineup([p.card for p in prospects], unavailable)
-        outlook = cls(lineup, task, signals, _NoScorer())
-        outlook._predicted = list(prospects)
-        return outlook
+    def of(cls, predictions: Sequence[Prediction], task: Task, signals: Signals) -> Predictions:
+        """Predictions that are known already."""
+        unavailable = {p.card.name: p.unavailable for p in predictions if p.unavailable is not None}
+        candidate_set = CandidateSet([p.card for p in predictions], unavailable)
+        predictions = cls(candidate_set, task, signals, _NoScorer())
+        predictions._predicted = list(predictions)
+        return predictions
 
     def __len__(self) -> int:
         return len(self._predicted)
 
     @overload
-    def __getitem__(self, at: int) -> Prospect: ...
+    def __getitem__(self, at: int) -> Prediction: ...
     @overload
-    def __getitem__(self, at: slice) -> tuple[Prospect, ...]: ...
-    def __getitem__(self, at: int | slice) -> Prospect | tuple[Prospect, ...]:
+    def __getitem__(self, at: slice) -> tuple[Prediction, ...]: ...
+    def __getitem__(self, at: int | slice) -> Prediction | tuple[Prediction, ...]:
         if isinstance(at, slice):
             return tuple(self[i] for i in range(*at.indices(len(self))))
         return self._predicted[at] or self._predict(at)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Outlook) and tuple(self) == tuple(other)
+        return isinstance(other, Predictions) and tuple(self) == tuple(other)
 
     __hash__ = None  # type: ignore[assignment]  # as of any mutable sequence
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Predicted in full and without the scorer, so that a copy says the same anywhere.
-        return Outlook.of, (tuple(self), self._task, self._signals)
+        return Predictions.of, (tuple(self), self._task, self._signals)
 
     def expense(self, at: int) -> tuple[float, float]:
         """USD and seconds that the card of this place is expected to take."""
         if (known := self._predicted[at]) is not None:
             return known.cost_usd, known.latency_s
-        lineup, prompt, output = (
-            self.lineup,
+        candidate_set, prompt, output = (
+            self.candidate_set,
             self._signals.prompt_tokens,
             self._signals.output_tokens,
         )
-        input_usd, output_usd = lineup.prices[at]
+        input_usd, output_usd = candidate_set.prices[at]
         cost_usd = prompt * input_usd + output * output_usd
         if self._signals.kind == "image_generation":
-            cost_usd += picture_usd(lineup.cards[at])
-        if self._measured and (speed := self._measured.get(lineup.cards[at].name)) is not None:
+            cost_usd += picture_usd(candidate_set.cards[at])
+        if (
+            self._measured
+            and (speed := self._measured.get(candidate_set.cards[at].name)) is not None
+        ):
             return cost_usd, speed.latency_s(prompt, output)
-        first, prefill, decode = lineup.speeds[at]
+        first, prefill, decode = candidate_set.speeds[at]
         return cost_usd, first + prompt / prefill + output / decode
 
-    def _predict(self, at: int) -> Prospect:
-        card = self.lineup.cards[at]
-        prospect = Prospect(
+    def _predict(self, at: int) -> Prediction:
+        card = self.candidate_set.cards[at]
+        prediction = Prediction(
             card,
             self._scorer.p_quality(card, self._task, self._signals),
             *self.expense(at),
-            self.lineup.unavailable.get(card.name),
+            self.candidate_set.unavailable.get(card.name),
         )
-        self._predicted[at] = prospect
-        return prospect
+        self._predicted[at] = prediction
+        return prediction
 
 
 class _NoScorer:
-    """In place of a scorer where every prospect is known."""
+    """In place of a scorer where every prediction is known."""
 
     def read(self, text: str, kind: Kind) -> Difficulty:
-        raise AssertionError("every prospect is known")
+        raise AssertionError("every prediction is known")
 
     def p_quality(self, card: ModelCard, task: Task, signals: Signals) -> float:
-        raise AssertionError("every prospect is known")
+        raise AssertionError("every prediction is known")
 
 
-class Situation:
+class RoutingContext:
     """All that a policy decides on; a policy is a pure function of it."""
 
-    __slots__ = ("prospects", "signals", "task")
+    __slots__ = ("predictions", "signals", "task")
 
-    def __init__(self, task: Task, signals: Signals, prospects: Sequence[Prospect]) -> None:
-        """``prospects`` may be predictions yet to be made, as :func:`assess` gives them."""
+    def __init__(self, task: Task, signals: Signals, predictions: Sequence[Prediction]) -> None:
+        """``predictions`` may be predictions yet to be made, as :func:`assess` gives them."""
         self.task = task
         self.signals = signals
-        self.prospects: Outlook = (
-            prospects if isinstance(prospects, Outlook) else Outlook.of(prospects, task, signals)
+        self.predictions: Predictions = (
+            predictions
+            if isinstance(predictions, Predictions)
+            else Predictions.of(predictions, task, signals)
         )
 
 
 def assess(
     task: Task,
     signals: Signals,
-    lineup: Lineup,
+    candidate_set: CandidateSet,
     scorer: Scorer,
     measured: Mapping[str, Speed] | None = None,
-) -> Situation:
+) -> RoutingContext:
     """Predict quality, cost and latency of every card on the task.
 
     ``measured`` speeds, by card name, stand in place of those that the cards state.
     """
-    return Situation(task, signals, Outlook(lineup, task, signals, scorer, measured))
+    return RoutingContext(
+        task, signals, Predictions(candidate_set, task, signals, scorer, measured)
+    )
 
 
 EXPECTED_PICTURE_TOKENS: Final = 1_056

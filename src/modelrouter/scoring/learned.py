@@ -41,8 +41,8 @@ from modelrouter.signals.complexity import HARD_WORDS
 from modelrouter.task import Kind, Task, TaskLike
 
 if TYPE_CHECKING:
-    from modelrouter.scoring.examples import Example, ExampleSource
-    from modelrouter.scoring.thresholds import Threshold
+    from modelrouter.fitting.examples import Example, ExampleSource
+    from modelrouter.fitting.thresholds import Threshold
 
 __all__ = [
     "LARGE",
@@ -124,7 +124,7 @@ class LearnedScorer:
         Raises:
             InvalidExamplesError: too few rows, or nothing to tell apart.
         """
-        from modelrouter.scoring.fitting import fit
+        from modelrouter.fitting.fit import fit
 
         rows = examples if isinstance(examples, Sequence) else examples.examples()
         return cls(fit(cls().weights, rows, progress=progress))
@@ -139,7 +139,7 @@ class LearnedScorer:
         """
         from dataclasses import replace
 
-        from modelrouter.scoring.fitting import fit_ability
+        from modelrouter.fitting.fit import fit_ability
 
         name = model if isinstance(model, str) else model.name
         rows = [(self.read_outputs(e.task.text), e.score) for e in examples if e.model == name]
@@ -192,7 +192,7 @@ class LearnedScorer:
             ConfigurationError: not exactly one wish, or one that cannot be fulfilled.
             InvalidTaskError: a prompt is malformed.
         """
-        from modelrouter.scoring.thresholds import threshold
+        from modelrouter.fitting.thresholds import threshold
 
         return threshold(self, prompts, cards, **wish)  # type: ignore[arg-type] # its floats by name
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 
 from modelrouter import BackendError, Completion, GenerationSettings, ModelCard
-from modelrouter.backends._hosted_litellm import litellm
 from modelrouter.backends.base import Request
 from modelrouter.backends.hosted import LiteLLMBackend
+from modelrouter.backends.hosted.library import litellm
 from tests.support.scripted_server import ScriptedServer
 
 KEY: Final = "sk-test-0123456789abcdef"

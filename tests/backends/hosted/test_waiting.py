@@ -13,8 +13,8 @@ from contextvars import ContextVar
 import pytest
 
 from modelrouter import BackendTimeoutError, StreamInterruptedError
-from modelrouter.backends._hosted_waiting import TIMEOUTS, Bounded, Deadline
-from modelrouter.backends._hosted_workers import start, threads
+from modelrouter.backends.hosted.waiting import TIMEOUTS, BoundedIterator, Deadline
+from modelrouter.backends.hosted.workers import start, threads
 from tests.backends.hosted.conftest import collect, outcome, text_of
 from tests.support.scripted_server import blanks, chunk, drip, events, slow
 
@@ -243,7 +243,7 @@ def test_a_bounded_iterator_gives_items_and_errors_in_order_and_in_the_callers_c
         raise KeyError("x")
 
     colour.set("red")
-    with Bounded(items(), Deadline(5)) as bounded:
+    with BoundedIterator(items(), Deadline(5)) as bounded:
         assert next(bounded) == 1
         assert next(bounded) == "red"
         with pytest.raises(KeyError):
@@ -258,7 +258,7 @@ def test_nothing_is_read_that_was_not_asked_for():
             read.append(n)
             yield n
 
-    with Bounded(items(), Deadline(None)) as bounded:
+    with BoundedIterator(items(), Deadline(None)) as bounded:
         assert next(bounded) == 0
         time.sleep(0.05)
     assert read == [0]
@@ -273,7 +273,7 @@ def test_an_iterator_left_while_it_is_read_is_closed_when_its_reader_ends():
         finally:
             closed.set()
 
-    with Bounded(items(), Deadline(0.05)) as bounded, pytest.raises(TimeoutError):
+    with BoundedIterator(items(), Deadline(0.05)) as bounded, pytest.raises(TimeoutError):
         next(bounded)
     assert not closed.is_set()
     go_on.set()
@@ -289,11 +289,11 @@ def test_an_iterator_left_unread_or_at_its_end_is_closed_at_once():
         finally:
             closed.append(name)
 
-    with Bounded(items("unread"), Deadline(5)):
+    with BoundedIterator(items("unread"), Deadline(5)):
         pass  # never begun: there is nothing to close
-    with Bounded(items("left"), Deadline(5)) as bounded:
+    with BoundedIterator(items("left"), Deadline(5)) as bounded:
         next(bounded)
-    with Bounded(items("ended"), Deadline(5)) as bounded:
+    with BoundedIterator(items("ended"), Deadline(5)) as bounded:
         assert list(bounded) == ["ended"]
     assert closed == ["left", "ended"]
 

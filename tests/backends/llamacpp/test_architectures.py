@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelrouter.backends.llamacpp import LlamaCppBackend
-from modelrouter.backends.llamacpp.native import Model
+from modelrouter.backends.llamacpp.engine.native import Model
 from modelrouter.backends.llamacpp.prompt import PromptWriter
 from modelrouter.catalog.builtin import builtin_fields
 from modelrouter.catalog.card import ModelCard

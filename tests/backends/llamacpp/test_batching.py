@@ -19,12 +19,12 @@ import pytest
 
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
 from modelrouter.backends.llamacpp.admission import admit
-from modelrouter.backends.llamacpp.channel import Event, Failed, Finished, Text
-from modelrouter.backends.llamacpp.engine import Engine
-from modelrouter.backends.llamacpp.generation import Generation
-from modelrouter.backends.llamacpp.job import Job
+from modelrouter.backends.llamacpp.engine.channel import Event, Failed, Finished, Text
+from modelrouter.backends.llamacpp.engine.engine import Engine
+from modelrouter.backends.llamacpp.engine.generation import Generation
+from modelrouter.backends.llamacpp.engine.job import Job
+from modelrouter.backends.llamacpp.engine.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.loading import load
-from modelrouter.backends.llamacpp.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.worker import Worker
 from modelrouter.catalog.builtin import bundled_path
 from modelrouter.catalog.card import ModelCard

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
-from modelrouter.backends.llamacpp.channel import Failed, Finished, Text
-from modelrouter.backends.llamacpp.job import Job
-from modelrouter.backends.llamacpp.sampling import SamplingOptions
+from modelrouter.backends.llamacpp.engine.channel import Failed, Finished, Text
+from modelrouter.backends.llamacpp.engine.job import Job
+from modelrouter.backends.llamacpp.engine.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.worker import Worker
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import BackendError, BackendTimeoutError, LocalModelError

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelrouter.backends.llamacpp.embedding import Embedder, Pooling, packed
-from modelrouter.backends.llamacpp.native import Model, log
+from modelrouter.backends.llamacpp.engine.embedding import Embedder, Pooling, packed
+from modelrouter.backends.llamacpp.engine.native import Model, log
 from modelrouter.exceptions import BadRequestError, LocalModelError
 from tests.support.gguf_factory import (
     CLS,

@@ -12,9 +12,9 @@ import pytest
 from modelrouter._memory import container_free
 from modelrouter.backends.base import EmbeddingRequest
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
-from modelrouter.backends.llamacpp.channel import Failed, SyncChannel
-from modelrouter.backends.llamacpp.job import Job
-from modelrouter.backends.llamacpp.sampling import SamplingOptions
+from modelrouter.backends.llamacpp.engine.channel import Failed, SyncChannel
+from modelrouter.backends.llamacpp.engine.job import Job
+from modelrouter.backends.llamacpp.engine.sampling import SamplingOptions
 from modelrouter.backends.llamacpp.worker import Worker
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import BackendTimeoutError, BadRequestError, LocalModelError

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelrouter.backends.llamacpp.cpu import usable_cores
-from modelrouter.backends.llamacpp.native import Model, NativeError, Switch, slices
+from modelrouter.backends.llamacpp.engine.native import Model, NativeError, Switch, slices
 from modelrouter.exceptions import LocalModelError
 from tests.backends.llamacpp.conftest import ask
 from tests.support.gguf_factory import make_tiny_gguf

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelrouter.backends.llamacpp.pace import Pace
+from modelrouter.backends.llamacpp.engine.pace import Pace
 
 
 def linear(rows: int) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelrouter.backends.llamacpp.sampling import NoTokenAllowed, Sampler, SamplingOptions
+from modelrouter.backends.llamacpp.engine.sampling import NoTokenAllowed, Sampler, SamplingOptions
 from modelrouter.config import GenerationSettings
 from modelrouter.exceptions import BadRequestError
 

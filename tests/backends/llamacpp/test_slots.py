@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelrouter.backends.llamacpp.slots import Slots, common
+from modelrouter.backends.llamacpp.engine.slots import Slots, common
 
 GRAIN = 64
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelrouter.backends.llamacpp.text import TextAssembler
+from modelrouter.backends.llamacpp.engine.text import TextAssembler
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from modelrouter._memory import available_bytes, gigabytes
 from modelrouter.backends.llamacpp.adapter import Adapter
-from modelrouter.backends.llamacpp.native import (
+from modelrouter.backends.llamacpp.engine.native import (
     CacheType,
     Context,
     Model,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final, get_args
 
 from modelrouter.backends.llamacpp.cpu import usable_cores
-from modelrouter.backends.llamacpp.engine import PART
-from modelrouter.backends.llamacpp.native import CacheType
+from modelrouter.backends.llamacpp.engine.engine import PART
+from modelrouter.backends.llamacpp.engine.native import CacheType
 from modelrouter.backends.llamacpp.templates import named
 from modelrouter.exceptions import ConfigurationError
 

@@ -1,8 +1,8 @@
 """The one thread that owns a model: loads it, lets its engine answer, frees it.
 
 A llama.cpp context must never be entered by two threads. All of one is here. Callers hand in a
-:class:`~modelrouter.backends.llamacpp.job.Job` and hear of it through its channel: every job that
-was taken ends in Finished or Failed, whatever happens, unless it was cancelled.
+:class:`~modelrouter.backends.llamacpp.engine.job.Job` and hear of it through its channel: every job
+that was taken ends in Finished or Failed, whatever happens, unless it was cancelled.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from typing import Final, TypeAlias
 
 from modelrouter.backends.llamacpp.adapter import Adapter
 from modelrouter.backends.llamacpp.admission import admit
-from modelrouter.backends.llamacpp.embedding import Embedded, Embedder, Pooling
-from modelrouter.backends.llamacpp.engine import Engine
-from modelrouter.backends.llamacpp.figures import EngineFigures
-from modelrouter.backends.llamacpp.generation import Generation
-from modelrouter.backends.llamacpp.job import Job, unexpected, untraced
+from modelrouter.backends.llamacpp.engine.embedding import Embedded, Embedder, Pooling
+from modelrouter.backends.llamacpp.engine.engine import Engine
+from modelrouter.backends.llamacpp.engine.figures import EngineFigures
+from modelrouter.backends.llamacpp.engine.generation import Generation
+from modelrouter.backends.llamacpp.engine.job import Job, unexpected, untraced
+from modelrouter.backends.llamacpp.engine.native import DecodingAborted, Model, Switch, log
 from modelrouter.backends.llamacpp.loading import Loaded, load
-from modelrouter.backends.llamacpp.native import DecodingAborted, Model, Switch, log
 from modelrouter.backends.llamacpp.rendering import RenderingStopped
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
 from modelrouter.exceptions import (
@@ -67,7 +67,7 @@ class EmbeddingJob:
         name: the model's name, for messages.
         texts: at least one.
         pooling, truncate, dimensions: as for
-            :class:`~modelrouter.backends.llamacpp.embedding.Embedder`.
+            :class:`~modelrouter.backends.llamacpp.engine.embedding.Embedder`.
         deadline: by :func:`time.monotonic`; ``None`` for no limit.
         result: to be set or failed; cancelled by a caller who waits no longer.
     """

@@ -1,4 +1,4 @@
-"""Words and phrases that tell what kind of task a request is: the table behind ``kind.py``.
+"""Words and phrases that tell what kind of task a request is: the table behind the rest.
 
 Each row: role, kind, strength, and the cues separated by commas. A ``*`` inside a cue stands for
 up to six words. The roles say how the wording around a cue changes its strength:

@@ -1,0 +1,5 @@
+"""CLIP on this machine, through onnxruntime."""
+
+from modelrouter.backends.clip.backend import ClipBackend
+
+__all__ = ["ClipBackend"]

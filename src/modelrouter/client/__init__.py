@@ -1,0 +1,1 @@
+"""The client: what both routers are made of, and the resources that OpenAI's client has."""

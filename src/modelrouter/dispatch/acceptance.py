@@ -1,0 +1,125 @@
+"""Whether an answer will do: how sure its model was, its form, its calls, the user's own check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelrouter.catalog.card import ModelCard
+from modelrouter.policies.base import Policy
+from modelrouter.response import Choice, Completion, least_confidence
+from modelrouter.schemas import problem
+from modelrouter.scoring.confidence import Curves
+from modelrouter.task import Kind, Task
+
+__all__ = ["Rejection", "certainty", "rejection"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why an answer will not do.
+
+    Attributes:
+        why: in words, for the trace.
+        check: ``confidence``, ``form``, ``calls`` or ``accept``.
+        certainty: how likely the answer is right all the same, 0 to 1; the best of several
+            answers is returned where nobody's will do.
+    """
+
+    why: str
+    check: str
+    certainty: float = 0.0
+
+    @property
+    def final(self) -> bool:
+        """Whether the answer must not be returned even if there is no better one."""
+        return self.check == "accept"
+
+
+def rejection(
+    reply: Completion, card: ModelCard, task: Task, kind: Kind, policy: Policy, curves: Curves
+) -> Rejection | None:
+    """The first reason why this answer will not do; ``None`` if it will."""
+    sure = certainty(reply, kind, curves)
+    for check, why in _complaints(reply, task, kind, policy, sure):
+        return Rejection(why, check, 0.0 if sure is None else sure)
+    return None
+
+
+def certainty(reply: Completion, kind: Kind, curves: Curves) -> float | None:
+    """How likely the answer is right by its model's own probabilities; ``None`` if it gave none.
+
+    Of several answers the least sure one counts.
+    """
+    least = least_confidence(reply.choices)
+    return None if least is None else curves.p_correct(kind, least)
+
+
+def _complaints(
+    reply: Completion, task: Task, kind: Kind, policy: Policy, sure: float | None
+) -> Iterator[tuple[str, str]]:
+    least = policy.least_confidence(kind)
+    if least is not None and sure is not None and sure < least:
+        yield "confidence", f"confidence {sure:.2f} is below the policy's {least:.2f} for {kind}"
+    for choice in reply.choices:
+        if task.response_format is not None and not choice.message.tool_calls:
+            why = _form_problem(choice, task.response_format)
+            if why:
+                yield "form", why
+        if task.tools and choice.message.tool_calls:
+            why = _call_problem(choice, _parameters(task))
+            if why:
+                yield "calls", why
+    if policy.accept is not None:
+        yield from _verdict(policy.accept, reply)
+
+
+def _verdict(accept: Callable[[Any], bool | str], reply: Completion) -> Iterator[tuple[str, str]]:
+    try:
+        verdict = accept(reply)
+    except Exception as exc:  # a broken check must not lose an answer that was paid for
+        verdict = f"the policy's accept raised {type(exc).__name__}: {exc}"
+    if verdict is not True:
+        said = verdict if isinstance(verdict, str) else ""
+        yield "accept", said or "the policy's accept said no"
+
+
+def _form_problem(choice: Choice, wanted: Mapping[str, Any]) -> str:
+    kind = wanted.get("type")
+    if kind not in ("json_object", "json_schema"):
+        return ""
+    try:
+        found = json.loads(choice.message.content or "")
+    except (ValueError, RecursionError) as exc:
+        cut = " (cut off at max_tokens)" if choice.finish_reason == "length" else ""
+        return f"the answer is not JSON{cut}: {exc}"
+    holder = (wanted.get("json_schema") or {}) if kind == "json_schema" else wanted
+    schema = holder.get("schema")
+    if schema is None and kind == "json_object":
+        return "" if isinstance(found, dict) else "the answer is JSON, but no object"
+    why = problem(found, schema) if schema is not None else ""
+    return why and f"the answer {why}"
+
+
+def _call_problem(choice: Choice, parameters: Mapping[str, Any]) -> str:
+    for call in choice.message.tool_calls or ():
+        if call.function.name not in parameters:
+            return f"the answer calls {call.function.name!r}, which was not offered"
+        try:
+            arguments = json.loads(call.function.arguments or "{}")
+        except (ValueError, RecursionError) as exc:
+            return f"the arguments of {call.function.name!r} are not JSON: {exc}"
+        if not isinstance(arguments, dict):
+            return f"the arguments of {call.function.name!r} are no JSON object"
+        why = problem(arguments, parameters[call.function.name])
+        if why:
+            return f"the call of {call.function.name!r} {why}"
+    return ""
+
+
+def _parameters(task: Task) -> dict[str, Any]:
+    """The schema of each function's parameters, by its name."""
+    functions = (tool.get("function") or {} for tool in task.tools)
+    return {str(f.get("name")): f.get("parameters") or {} for f in functions}
