@@ -71,7 +71,7 @@ PLAIN: dict[str, Callable[[Router], Any]] = {
     "rows": lambda router: list(router.ledger.rows()),
     "a summary": lambda router: router.ledger.summary(),
     "health": lambda router: router.health(),
-    "budgets": lambda router: router.guards.standings(),
+    "budgets": lambda router: router.guards.statuses(),
 }
 OWN: dict[str, Callable[[Router], Any]] = {
     "a router": lambda router: router,

@@ -73,7 +73,7 @@ def test_a_budget_file_that_goes_while_in_use_is_no_new_budget(tmp_path: Path, b
         with pytest.raises(StorageError, match="removed or replaced while it was in use"):
             spend(guard, 0.03)
     with pytest.raises(StorageError, match="removed or replaced"):
-        guard.standings()
+        guard.statuses()
     guard.close()
 
 
@@ -143,7 +143,7 @@ def test_a_clock_that_goes_far_ahead_and_back_forgets_nothing_of_the_day(
         clock.now += 4_000.0
     clock.now = now - back
     assert not spend(guard, 0.03)
-    day, month = guard.standings()
+    day, month = guard.statuses()
     assert day.spent_usd == 0.03
     assert month.spent_usd == 0.03
 
@@ -193,9 +193,9 @@ def test_a_period_is_utcs_whatever_the_zone_and_its_summer_time(
                     time.tzset()
                     clock.now = hour + minute * 60
                     spend(guard, 0.03)
-                    (standing,) = guard.standings()
-                    ends.add(standing.ends_at)
-                    assert standing.spent_usd == 0.03
+                    (status,) = guard.statuses()
+                    ends.add(status.ends_at)
+                    assert status.spent_usd == 0.03
             assert len(ends) == 1
     finally:
         monkeypatch.undo()
