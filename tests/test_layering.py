@@ -15,7 +15,9 @@ from tests.package import FILES, PACKAGE, ROOT
 ORDER = (
     "_toml",
     "_memory",
+    "_plain",
     "exceptions",
+    "_process",
     "_sqlite",
     "images",
     "task",

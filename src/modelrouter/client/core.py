@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from modelrouter._process import OfOneProcess
 from modelrouter.backends import DEFAULT_BACKENDS
 from modelrouter.backends.base import (
     Backend,
@@ -88,7 +89,7 @@ _SLOW = 3.0
 R = TypeVar("R")
 
 
-class _Parts:
+class _Parts(OfOneProcess):
     """What both routers hold: catalog, policy, scorer, backends; and ``route``."""
 
     def __init__(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Final, TypedDict
 
+from modelrouter._plain import MOST_LEVELS, shown, too_deep
 from modelrouter.config import UNSET, GenerationSettings, Timeout
 from modelrouter.exceptions import ConfigurationError, InvalidTaskError
 from modelrouter.policies import PolicyLike
@@ -168,7 +169,7 @@ _KINDS: Final[dict[str, tuple[Any, str]]] = {
 
 
 def check_names(options: Mapping[str, Any], known: type = CallOptions) -> None:
-    """Refuse a misspelt option.
+    """Refuse a misspelt option, and one whose value is nested without end.
 
     Args:
         options: of a call.
@@ -177,7 +178,9 @@ def check_names(options: Mapping[str, Any], known: type = CallOptions) -> None:
     Raises:
         ConfigurationError: names the option and the nearest known one.
     """
-    for name in options:
+    for name, value in options.items():
+        if too_deep(value):
+            raise ConfigurationError(f"{name} is nested more than {MOST_LEVELS} levels deep.")
         if name not in known.__annotations__:
             near = difflib.get_close_matches(name, known.__annotations__, n=1)
             raise ConfigurationError(
@@ -227,11 +230,12 @@ def checked_tags(tags: object) -> Mapping[str, str]:
     if tags is None:
         return {}
     if not isinstance(tags, Mapping):
-        raise ConfigurationError(f"tags={tags!r} is no mapping.", hint='As {"user": "ann"}.')
+        raise ConfigurationError(f"tags={shown(tags)} is no mapping.", hint='As {"user": "ann"}.')
     for name, value in tags.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise ConfigurationError(
-                f"tags: {name!r}: {value!r} are not both texts.", hint='As {"user": "ann"}.'
+                f"tags: {shown(name)}: {shown(value)} are not both texts.",
+                hint='As {"user": "ann"}.',
             )
     return dict(tags)
 
@@ -245,7 +249,7 @@ def checked_conversation(conversation: object) -> str | None:
     if conversation is None or (isinstance(conversation, str) and conversation):
         return conversation
     raise ConfigurationError(
-        f"conversation={conversation!r} is no id.", hint="Give a text, the same for each turn."
+        f"conversation={shown(conversation)} is no id.", hint="Give a text, the same for each turn."
     )
 
 
