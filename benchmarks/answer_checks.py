@@ -5,8 +5,7 @@
 The answers in tests/data/answers.jsonl are real ones, of SmolLM2-135M-Instruct (Q4_1) and of the
 bundled editor, each labelled by a reader before the checks saw it: "ok", "poor" (an answer, and a
 bad one), "soft" (a reader may say either), or what is wrong with it. The checks were made while
-the set "chosen on" was looked at; "held" and "last" were read and labelled before the checks saw
-them, each once, and what the checks missed there then changed them. FILEs have the same form.
+the set "chosen on" was looked at; "last" was read when they were made. FILEs have the same form.
 """
 
 from __future__ import annotations

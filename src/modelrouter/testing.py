@@ -97,7 +97,9 @@ class FunctionBackend:
 
 
 class EchoBackend(FunctionBackend):
-    """Answers with the last user message's text."""
+    """Answers with the last user message's text, which is not held to be no answer."""
+
+    echoes = True
 
     def __init__(self) -> None:
         super().__init__(_last_user_text)

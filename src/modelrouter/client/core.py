@@ -315,7 +315,8 @@ class _Parts(OfOneProcess):
             reply = _whole(value, candidate.card)
             if reply is None:
                 return None
-            return rejection(reply, candidate.card, task, decision.signals, policy, curves)
+            checked = self._checking(candidate.card, policy)
+            return rejection(reply, candidate.card, task, decision.signals, checked, curves)
 
         def floor(candidate: Candidate) -> float | None:
             least = policy.least_confidence(kind)
@@ -334,6 +335,12 @@ class _Parts(OfOneProcess):
             patience=self._patience(policy, stream=False),
             **fields,
         )
+
+    def _checking(self, card: ModelCard, policy: Policy) -> Policy:
+        """The policy by which a model's answers are judged: a stand-in may echo by design."""
+        if getattr(self._backends.get(card.backend), "echoes", False):
+            return policy.model_copy(update={"check_answers": False})
+        return policy
 
     def _bare_call(self, task: Task, decision: Decision, in_force: Policy, **fields: Any) -> Call:
         """A call with what every kind of call has: rechecks, retries, guards."""
@@ -527,7 +534,12 @@ class _Parts(OfOneProcess):
             keep=self._keeper(call),
             settle=settle,
             go_on=go_on,
-            judge=lambda reply: unanswered(reply, call.task, call.decision.signals, call.policy),
+            judge=lambda reply: unanswered(
+                reply,
+                call.task,
+                call.decision.signals,
+                self._checking(result.card, call.policy),
+            ),
         )
 
     def _complete(self, call: Call) -> Completion:

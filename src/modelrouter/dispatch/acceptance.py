@@ -56,6 +56,9 @@ def rejection(
     kind = signals.kind
     sure = certainty(reply, kind, curves)
     if why := unanswered(reply, task, signals, policy):
+        if policy.accept is not None:  # what it refuses is never returned
+            for check, said in _verdict(policy.accept, reply):
+                return Rejection(said, check)
         said_nothing = all(empty(choice.message.content or "") for choice in reply.choices)
         return Rejection(why, "answer", -1.0 if said_nothing else -0.5)
     for check, why in _complaints(reply, task, kind, policy, sure):

@@ -154,6 +154,7 @@ def cut_short(text: str, pieces: Sequence[str], asked: Asked) -> str:
 # ── loops
 
 _NUMBER: Final = re.compile(r"\d+")
+_BLANKS: Final = re.compile(r"\s+")
 _POINT: Final = re.compile(r"^[\W\d]+")
 _LOOKED_AT: Final = 2_000
 _LONGEST_PIECE: Final = 400
@@ -166,6 +167,8 @@ def loop(text: str, pieces: Sequence[str], *, code: bool = False) -> str:
     """The same words or characters again and again, at the end or all through the answer."""
     end = text[-_LOOKED_AT:].rstrip().rstrip("\N{REPLACEMENT CHARACTER}")
     found = _periodic(end, code=code)
+    if not found and "  " in end:  # deeper and deeper in
+        found = _periodic(_BLANKS.sub(" ", end), code=code)
     if not found and not code:
         # Lists go on counting while they repeat themselves: "7. the same 8. the same".
         counted = _NUMBER.sub("0", end) if any(map(str.isdigit, end[-60:])) else end
@@ -205,7 +208,7 @@ def _alike(one: str, other: str) -> int:
 
 def _is_loop(piece: str, times: float, length: int, *, code: bool) -> bool:
     if code:  # tables of zeros and the like are code
-        said = len(_LETTERS.findall(piece)) >= 12 and times >= 5 and length >= 100
+        said = len(_LETTERS.findall(piece)) >= 8 and times >= 5 and length >= 100
         return said or (times >= 8 and length >= 300)
     if _MARKS_ONLY.fullmatch(piece):  # a ruled line, or empty points of a list
         return times >= 12 if "\n" in piece else length >= 200
@@ -267,6 +270,8 @@ _MARKED: Final = re.compile(
 """Something in quotation marks: there is an instruction around it."""
 _OWN_WORDS: Final = ("chat", "code", "creative_writing", "math", "reasoning", "summarization")
 """Whose answers are not to be found in the prompt."""
+_NEW_WORDS: Final = ("completion", "creative_writing")
+"""Whose answers add something to the payload, or say it otherwise."""
 _POINTS: Final = ".,;:!?\"'()[]*_`#-"
 _TRIED: Final = 16
 """Words that are looked for before all are."""
@@ -299,7 +304,7 @@ def echo(text: str, pieces: Sequence[str], asked: Asked) -> str:
     if asked.payload and asked.kind in _SHORTER_KINDS:
         own, given = _threes(words), set(_threes(_clipped_words(asked.payload)))
         same = given.intersection(own)
-        if len(given) >= 6 and len(same) >= max(0.75 * len(given), 0.75 * len(own)):
+        if len(given) >= 6 and len(same) >= max(0.85 * len(given), 0.75 * len(own)):
             return "the answer is the given text again"
     return ""
 
@@ -327,7 +332,7 @@ def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str], as
         )
     if words[-1] not in known:
         return False  # a question said again, and its answer
-    if asked.kind == "completion" and asked.payload and list(words) == _words(asked.payload):
+    if asked.kind in _NEW_WORDS and asked.payload and list(words) == _words(asked.payload):
         return True
     own, theirs = _threes(words), _threes(said)
     same = len(set(theirs).intersection(own))
