@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from modelrouter import Cache, Catalog, Policy, RetryPolicy, Router
+from modelrouter import AnswerRejectedError, Cache, Catalog, Policy, RetryPolicy, Router
+from modelrouter.catalog import discover
 from modelrouter.dispatch.answer_checks import Asked, no_answer, payload_of
 from modelrouter.signals.language import detect_language
-from modelrouter.testing import FunctionBackend, example_card
+from modelrouter.testing import EchoBackend, FunctionBackend, example_card
 
 ANSWERS = Path(__file__).parents[1] / "data" / "answers.jsonl"
 SMALL = example_card("acme/small", general_strength=0.8, price={"input": 1e-6, "output": 1e-6})
@@ -215,6 +216,23 @@ def test_real_answers_are_told_apart_as_people_do():
 # ── in a call
 
 
+def test_the_bundled_editor_that_repeats_an_instruction_is_not_the_last_word():
+    """What the real model says to this: the whole of it again, instruction and all."""
+    prompt = "make this sound native: I have 29 years and I live in Lisbon since always."
+    editor = discover({}).catalog.get("modelrouter/tiny-editor")
+    fluent = "I am 29 and have always lived in Lisbon."
+    with Router(
+        catalog=Catalog((editor, LARGE)),
+        backends={"test": FunctionBackend(lambda request: fluent)},
+        policy=Policy.cheapest(),
+    ) as router:
+        reply = router.completion(prompt, kind="grammar")
+    first, second = reply.trace.attempts
+    assert (first.model, first.outcome) == (editor.name, "rejected")
+    assert "instruction" in first.error
+    assert (second.outcome, reply.text) == ("answered", fluent)
+
+
 def router_over(answers: dict[str, str], **options) -> tuple[Router, FunctionBackend]:
     backend = FunctionBackend(lambda request: answers[request.card.name.rpartition("/")[2]])
     router = Router(
@@ -240,6 +258,28 @@ def test_where_nobody_answers_the_least_empty_answer_is_returned_and_marked():
     assert reply.text == "school " * 60
     assert [a.outcome for a in reply.trace.attempts] == ["rejected", "rejected"]
     assert "repeats" in reply.trace.attempts[-1].error
+
+
+def test_what_the_users_check_refuses_is_not_returned_for_want_of_an_answer():
+    policy = Policy.cheapest(accept=lambda reply: "bus" in reply.text)
+    router, _ = router_over({"small": "", "large": "school " * 60}, policy=policy)
+    with pytest.raises(AnswerRejectedError, match="none of 2 answers"):
+        router.completion(GRAMMAR, kind="grammar")
+
+
+def test_an_answer_in_json_or_with_calls_is_judged_by_its_form_alone():
+    _, backend = router_over({"small": "{}", "large": "no"})
+    form = {"type": "json_object"}
+    card = SMALL.model_copy(update={"capabilities": frozenset({"json_schema"})})
+    only = Router(catalog=Catalog([card]), backends={"test": backend}, policy=Policy.cheapest())
+    (attempt,) = only.completion("Give me an empty object.", response_format=form).trace.attempts
+    assert attempt.outcome == "answered"
+
+
+def test_the_echo_backend_of_the_tests_is_not_held_to_be_no_answer():
+    with Router(catalog=Catalog([SMALL]), backends={"test": EchoBackend()}) as router:
+        (attempt,) = router.completion("Why is the sky so blue today?").trace.attempts
+    assert attempt.outcome == "answered"
 
 
 def test_the_check_can_be_turned_off():

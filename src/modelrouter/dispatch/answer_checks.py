@@ -158,6 +158,8 @@ _BLANKS: Final = re.compile(r"\s+")
 _POINT: Final = re.compile(r"^[\W\d]+")
 _LOOKED_AT: Final = 2_000
 _LONGEST_PIECE: Final = 400
+_COUNTED: Final = 1_000
+"""Characters of the end in which numbers are taken for one."""
 _MARKS_ONLY: Final = re.compile(r"[\s\-=_*~#.|+:<>/\\]*")
 _SIGNS: Final = re.compile(r"[^\W_]")
 _LETTERS: Final = re.compile(r"[^\W\d_]")
@@ -171,7 +173,7 @@ def loop(text: str, pieces: Sequence[str], *, code: bool = False) -> str:
         found = _periodic(_BLANKS.sub(" ", end), code=code)
     if not found and not code:
         # Lists go on counting while they repeat themselves: "7. the same 8. the same".
-        counted = _NUMBER.sub("0", end) if any(map(str.isdigit, end[-60:])) else end
+        counted = _NUMBER.sub("0", end[-_COUNTED:]) if any(map(str.isdigit, end[-60:])) else end
         found = (counted is not end and _periodic(counted, code=False, lettered=True)) or ""
         found = found or _same_lines(text) or _repetitive(pieces)
     return found
@@ -201,9 +203,14 @@ def _periodic(end: str, *, code: bool, lettered: bool = False) -> str:
 
 def _alike(one: str, other: str) -> int:
     """How many characters both begin with."""
-    if other.startswith(one):
-        return len(one)
-    return next(at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    least, most = 0, min(len(one), len(other))
+    while least < most:
+        middle = (least + most + 1) // 2
+        if one[least:middle] == other[least:middle]:
+            least = middle
+        else:
+            most = middle - 1
+    return least
 
 
 def _is_loop(piece: str, times: float, length: int, *, code: bool) -> bool:
@@ -396,7 +403,7 @@ def wrong_length(text: str, asked: Asked, *, stopped: bool) -> str:
 
 def _is_of_payload(text: str, asked: Asked) -> bool:
     """Whether the answer has more of the payload's words than of the instruction's."""
-    own = set(_clipped_words(text))
+    own = set(_words(text[:400]))
     given, said = (set(_clipped_words(part)) for part in (asked.payload, asked.instruction))
     return len(own & given) >= len(own & said)
 
