@@ -116,6 +116,16 @@ def test_an_answer_may_have_the_prompts_words(prompt, answer, kind):
     assert why(prompt, answer, kind) == ""
 
 
+def test_of_a_kind_that_was_only_read_a_corrected_text_is_no_echo():
+    prompt = (
+        "Check the commas. The contract which was signed in May expires on Friday unless, both."
+    )
+    answer = "The contract which was signed in May expires on Friday unless, both."
+    asked = Asked(prompt, "chat", "", "", "en", certain=False)
+    assert no_answer(answer, asked) == ""
+    assert no_answer(prompt, asked) == "the answer is the prompt again"
+
+
 def test_an_announcement_without_what_was_announced_is_cut():
     assert "ends with" in why("Tell me a tale of a fox.", "Sure! Here is the tale:")
     assert "ends with" in why("Write an e-mail to dad", "Hi Dad,", "creative_writing")

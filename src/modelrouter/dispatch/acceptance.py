@@ -94,7 +94,14 @@ def _asked(task: Task, signals: Signals) -> Asked:
     ):
         kind = None
     context = "\n".join(m.text for m in task.messages if m is not last)
-    return Asked(last.text, kind, payload_of(last.text), context, signals.language)
+    return Asked(
+        last.text,
+        kind,
+        payload_of(last.text),
+        context,
+        signals.language,
+        certain=task.kind is not None,
+    )
 
 
 def certainty(reply: Completion, kind: Kind, curves: Curves) -> float | None:

@@ -31,6 +31,8 @@ class Asked:
         payload: the given text that is to be worked on, a part of ``prompt``; "" if it has none, or
             where that is not sure.
         context: the other turns; a language that they are in or speak of may be the answer's.
+        certain: whether the kind is the caller's own word. A kind that was read may be wrong, and a
+            corrected text be taken for an answer in the prompt's words: more is asked of an echo.
         language: the prompt's, as :func:`~modelrouter.signals.language.detect_language` reads it.
     """
 
@@ -39,6 +41,7 @@ class Asked:
     payload: str = ""
     context: str = ""
     language: str = UNDETERMINED
+    certain: bool = True
 
     @cached_property
     def instruction(self) -> str:
@@ -335,7 +338,7 @@ def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str], as
     count = len(said)
     if len(words) > count and list(words[:count]) == said:  # it goes on after the prompt
         return asked.kind != "completion" and (
-            count >= 16 or all(word in known for word in words[count:])
+            (count >= 16 and asked.certain) or all(word in known for word in words[count:])
         )
     if words[-1] not in known:
         return False  # a question said again, and its answer
@@ -343,12 +346,15 @@ def _prompt_again(words: Sequence[str], said: Sequence[str], known: set[str], as
         return True
     own, theirs = _threes(words), _threes(said)
     same = len(set(theirs).intersection(own))
-    shift = 3 if words[0] in known else 1  # a first word or two are lost, or one is garbled
+    if not asked.certain and not set(said[-2:]).issubset(words):
+        return False  # the end may be an instruction about the text before it
+    # A first word or two are lost, or one is garbled.
+    shift = 3 if asked.certain and words[0] in known else 1
     if any(three in theirs[at : at + shift] for at, three in enumerate(own[:3])):
         least = 0.75 if asked.kind == "extraction" else 0.4
         return same >= 0.5 * len(own) and same >= least * len(theirs)
-    is_same = len(words) >= 8 and same >= 0.85 * len(own) and same >= 0.75 * len(theirs)
-    return is_same and words[0] in known
+    is_same = len(words) >= 8 and same >= 0.85 * len(own) and same >= 0.8 * len(theirs)
+    return is_same and asked.certain and words[0] in known
 
 
 def _instruction_again(text: str, asked: Asked) -> str:
