@@ -60,7 +60,7 @@ from modelrouter.ledger import Ledger, LedgerLike
 from modelrouter.policies import Policy, PolicyLike
 from modelrouter.policies.decision import Candidate, Decision, Reason
 from modelrouter.policies.modality import check_answered_in_words, told_of_pictures
-from modelrouter.policies.privacy_proof import Surroundings
+from modelrouter.policies.privacy_proof import RouterSetup
 from modelrouter.response import Chunk, Completion, EmbeddingResponse, Usage, least_confidence
 from modelrouter.scoring import CandidateSet, LearnedScorer, Prediction, Scorer, assess
 from modelrouter.scoring.confidence import Curves
@@ -119,7 +119,7 @@ class _Parts:
         self.confidence = confidence or Curves()
         self.follow_successor = follow_successor
         self._conversations = Conversations(None if self.ledger is None else self.ledger.model_of)
-        self._around = Surroundings(
+        self._setup = RouterSetup(
             ledger="" if self.ledger is None else self.ledger.keeps,
             cache="" if self.cache is None else self.cache.keeps,
             hooks=len(hooks),
@@ -210,7 +210,7 @@ class _Parts:
         decision = self.guards.seen(chosen_policy.decide(context))
         if task.has_images:
             decision = told_of_pictures(decision)
-        decision.set_around(self._around)
+        decision = decision.with_setup(self._setup)
         return decision if model == AUTO else self._standing_in(decision, model)
 
     def _in_service(self, model: str) -> ModelCard:
@@ -381,7 +381,6 @@ class _Parts:
         obstacles = policy.permits(prediction, task, signals)
         if decision.confined_by is not None and card.location != "local":
             obstacles = (*obstacles, decision.confined_by)
-        decision.looked_at(card, allowed=not obstacles)
         return obstacles
 
     def _embedding_call(
@@ -414,7 +413,8 @@ class _Parts:
         self, result: Result[EmbeddingResponse], decision: Decision, tracer: CallTracer
     ) -> EmbeddingResponse:
         trace = tracer.ended(result.attempts, "answered")
-        return result.value.model_copy(update={"cost_usd": trace.cost_usd, "decision": decision})
+        update = {"cost_usd": trace.cost_usd, "decision": decision, "trace": trace}
+        return result.value.model_copy(update=update)
 
     def _embed(self, texts: Any, model: str, options: EmbeddingOptions) -> EmbeddingResponse:
         call, decision, request = self._embedding_call(texts, model, options)
@@ -572,7 +572,8 @@ class _Parts:
             policy=again.policy,
             context=again.context,
             confined_by=call.decision.confined_by or again.confined_by,
-        ).set_around(self._around)
+            setup=self._setup,
+        )
         total = call.timeout.total
         left = None if total is None else max(total - elapsed_s, 1e-3)
         return self._made_call(

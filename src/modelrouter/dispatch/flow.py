@@ -40,7 +40,7 @@ from modelrouter.policies.base import Policy
 from modelrouter.policies.decision import Candidate, Decision, Reason
 from modelrouter.response import Usage
 from modelrouter.task import Task
-from modelrouter.trace import Attempt, Trace
+from modelrouter.trace import Attempt, Outcome, Trace
 
 __all__ = [
     "Admit",
@@ -469,6 +469,18 @@ def pause_before_retry(policy: RetryPolicy, error: BackendError, asked: int) -> 
     return max(after, float(backoff(state)) + float(jitter(state)))
 
 
+def _attempt(
+    candidate: Candidate,
+    outcome: Outcome,
+    duration_s: float,
+    error: str,
+    cost_usd: float | None = 0.0,
+    usage: Usage | None = None,
+) -> Attempt:
+    location = candidate.card.location
+    return Attempt(candidate.model, outcome, duration_s, error, cost_usd, usage, location=location)
+
+
 class _Log:
     """What has happened in one call so far.
 
@@ -519,7 +531,7 @@ class _Log:
         return [c for c in self.decision.feasible if id(c) in pending], soonest, pause
 
     def skipped(self, candidate: Candidate, why: str) -> None:
-        self.attempts.append(Attempt(candidate.model, "skipped", 0.0, why))
+        self.attempts.append(_attempt(candidate, "skipped", 0.0, why))
         self.errors.setdefault(
             candidate.model,
             BadRequestError(f"{candidate.model} was not asked: {why}.", model=candidate.model),
@@ -529,7 +541,7 @@ class _Log:
         # A call that waits looks again many times: the last word is enough.
         before = self._refused.get(candidate.model)
         self.attempts = [attempt for attempt in self.attempts if attempt is not before]
-        attempt = Attempt(candidate.model, "skipped", 0.0, str(refusal.reason))
+        attempt = _attempt(candidate, "skipped", 0.0, str(refusal.reason))
         self._refused[candidate.model] = attempt
         self.attempts.append(attempt)
         self.refusals[candidate.model] = refusal
@@ -552,10 +564,9 @@ class _Log:
         cost_usd: float | None,
         why: Rejection | None,
     ) -> None:
-        outcome, text = ("answered", "") if why is None else ("rejected", why.why)
-        self.attempts.append(
-            Attempt(candidate.model, outcome, duration_s, text, cost_usd, usage)  # type: ignore[arg-type] # one of two literals
-        )
+        outcome: Outcome = "answered" if why is None else "rejected"
+        text = "" if why is None else why.why
+        self.attempts.append(_attempt(candidate, outcome, duration_s, text, cost_usd, usage))
 
     def doubted(self, candidate: Candidate) -> None:
         self.unsure.append(candidate)
@@ -566,17 +577,17 @@ class _Log:
         error.model = error.model or candidate.model
         text = f"{type(error).__name__}: {error}"
         interrupted = isinstance(error, StreamInterruptedError)
-        outcome = "interrupted" if interrupted else "failed"
+        outcome: Outcome = "interrupted" if interrupted else "failed"
         unclear = isinstance(error, _MAYBE_CHARGED)
         cost = None if unclear and candidate.card.location == "hosted" else 0.0
-        self.attempts.append(Attempt(candidate.model, outcome, failure.duration_s, text, cost))  # type: ignore[arg-type]  # one of two literals
+        self.attempts.append(_attempt(candidate, outcome, failure.duration_s, text, cost))
         self.errors[candidate.model] = error
 
     def broken(self, candidate: Candidate, broken: Broken) -> BaseException:
         error = broken.error
-        outcome = "failed" if isinstance(error, Exception) else "cancelled"
+        outcome: Outcome = "failed" if isinstance(error, Exception) else "cancelled"
         self.attempts.append(
-            Attempt(candidate.model, outcome, broken.duration_s, type(error).__name__, None)  # type: ignore[arg-type] # one of two literals
+            _attempt(candidate, outcome, broken.duration_s, type(error).__name__, None)
         )
         error.trace = Trace(tuple(self.attempts), self.decision)  # type: ignore[attr-defined]
         return error
@@ -586,9 +597,7 @@ class _Log:
 
         What it cost is not known; what was expected is taken for it.
         """
-        gone = Attempt(
-            loser.model, "cancelled", duration_s, "another answered first", loser.cost_usd
-        )
+        gone = _attempt(loser, "cancelled", duration_s, "another answered first", loser.cost_usd)
         self.attempts.insert(len(self.attempts) - 1, gone)
         return replace(result, attempts=tuple(self.attempts))
 

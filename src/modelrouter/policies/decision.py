@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from modelrouter.catalog.card import Location, ModelCard
@@ -11,7 +11,7 @@ from modelrouter.exceptions import (
     NoEligibleModelError,
     UnsupportedModalityError,
 )
-from modelrouter.policies.privacy_proof import Hop, Proof, Surroundings, checks
+from modelrouter.policies.privacy_proof import Hop, Proof, RouterSetup, checks
 from modelrouter.scoring.base import RoutingContext
 from modelrouter.signals.base import Signals
 
@@ -134,24 +134,23 @@ class Decision:
         policy: its name.
         context: what was decided on.
         confined_by: what keeps the task on this machine, where something does.
+        setup: what the router does besides; ``None`` for a decision without a router.
     """
 
     __slots__ = (
-        "_around",
         "_best",
         "_candidates",
-        "_hops",
         "_rank",
         "confined_by",
         "context",
         "policy",
+        "setup",
     )
 
     policy: str
     context: RoutingContext
     confined_by: Reason | None
-    _around: Surroundings | None
-    _hops: list[Hop]
+    setup: RouterSetup | None
     _best: Candidate | None
     _candidates: tuple[Candidate, ...] | None
     _rank: Callable[[], tuple[Candidate, ...]]
@@ -164,6 +163,7 @@ class Decision:
         best: Candidate | None,
         rank: Callable[[], tuple[Candidate, ...]],
         confined_by: Reason | None = None,
+        setup: RouterSetup | None = None,
     ) -> None:
         """``rank`` must always give the same candidates, ``best`` first where there is one."""
         put = object.__setattr__
@@ -172,8 +172,7 @@ class Decision:
         put(self, "_best", best)
         put(self, "_rank", rank)
         put(self, "confined_by", confined_by)
-        put(self, "_around", None)
-        put(self, "_hops", [])
+        put(self, "setup", setup)
         put(self, "_candidates", None)
 
     @classmethod
@@ -184,6 +183,7 @@ class Decision:
         policy: str,
         context: RoutingContext,
         confined_by: Reason | None = None,
+        setup: RouterSetup | None = None,
     ) -> Decision:
         """A decision of which every candidate is known, best first."""
         best = candidates[0] if candidates and candidates[0].feasible else None
@@ -193,19 +193,29 @@ class Decision:
             best=best,
             rank=lambda: candidates,
             confined_by=confined_by,
+            setup=setup,
         )
 
     def rearranged(self, candidates: tuple[Candidate, ...]) -> Decision:
         """The same decision with these candidates in place of its own, best first."""
-        made = Decision.of(
+        return Decision.of(
             candidates,
             policy=self.policy,
             context=self.context,
             confined_by=self.confined_by,
+            setup=self.setup,
         )
-        object.__setattr__(made, "_around", self._around)
-        object.__setattr__(made, "_hops", self._hops)
-        return made
+
+    def with_setup(self, setup: RouterSetup) -> Decision:
+        """The same decision, made by a router that is set up so."""
+        return Decision(
+            policy=self.policy,
+            context=self.context,
+            best=self._best,
+            rank=self._rank if self._candidates is None else lambda: self.candidates,
+            confined_by=self.confined_by,
+            setup=setup,
+        )
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -235,7 +245,13 @@ class Decision:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A policy may hold functions, which no pickle can: what travels is what it found.
-        return _decided, (self.candidates, self.policy, self.context, self.confined_by)
+        return _decided, (
+            self.candidates,
+            self.policy,
+            self.context,
+            self.confined_by,
+            self.setup,
+        )
 
     @property
     def feasible(self) -> tuple[Candidate, ...]:
@@ -320,26 +336,17 @@ class Decision:
         """The same task, cards and predictions under another policy."""
         return policy.decide(self.context)
 
-    def proof(self) -> Proof:
-        """What keeps the task on this machine, guard by guard; of a reply's decision, what did.
+    def proof(self, hops: Iterable[Hop] = ()) -> Proof:
+        """What keeps the task on this machine, guard by guard; ``print`` it for the reasons.
 
-        ``reply.decision.proof().holds``; ``print`` it for the reasons.
+        Of a call that was made, ``reply.trace.proof()`` says what did: it knows the ``hops``.
         """
         return checks(
             str(self.confined_by or ""),
             (candidate.card for candidate in self.feasible),
-            self._hops,
-            self._around,
+            hops,
+            self.setup,
         )
-
-    def set_around(self, around: Surroundings) -> Decision:
-        """Note what the router does besides, for :meth:`proof`; the decision itself."""
-        object.__setattr__(self, "_around", around)
-        return self
-
-    def looked_at(self, card: ModelCard, *, allowed: bool) -> None:
-        """Note that a model was looked at again before an attempt, for :meth:`proof`."""
-        self._hops.append(Hop(card.name, card.location, allowed))
 
     def explain(self) -> str:
         """The decision for people: signals, then a line for each candidate with its reasons."""
@@ -451,8 +458,11 @@ def _decided(
     policy: str,
     context: RoutingContext,
     confined_by: Reason | None = None,
+    setup: RouterSetup | None = None,
 ) -> Decision:
-    return Decision.of(candidates, policy=policy, context=context, confined_by=confined_by)
+    return Decision.of(
+        candidates, policy=policy, context=context, confined_by=confined_by, setup=setup
+    )
 
 
 def _ruled_out_by(candidate: Candidate, code: ReasonCode) -> bool:

@@ -109,9 +109,9 @@ class Predictions(Sequence[Prediction]):
         """Predictions that are known already."""
         unavailable = {p.card.name: p.unavailable for p in predictions if p.unavailable is not None}
         candidate_set = CandidateSet([p.card for p in predictions], unavailable)
-        predictions = cls(candidate_set, task, signals, _NoScorer())
-        predictions._predicted = list(predictions)
-        return predictions
+        made = cls(candidate_set, task, signals, _NoScorer())
+        made._predicted = list(predictions)
+        return made
 
     def __len__(self) -> int:
         return len(self._predicted)
