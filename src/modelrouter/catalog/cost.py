@@ -6,7 +6,7 @@ from typing import Protocol
 
 from modelrouter.catalog.card import ModelCard
 
-__all__ = ["Used", "settled_cost_usd"]
+__all__ = ["Used", "is_unpriced", "settled_cost_usd"]
 
 
 class Used(Protocol):
@@ -57,3 +57,8 @@ def settled_cost_usd(card: ModelCard, used: Used, *, images: int = 0) -> float |
         used.prompt_tokens, used.completion_tokens, used.cached_tokens, used.cache_write_tokens
     )
     return by_tokens + (price.image or 0.0) * images
+
+
+def is_unpriced(card: ModelCard) -> bool:
+    """Whether nobody here knows what the model costs."""
+    return card.location == "hosted" and card.price is None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
 from modelrouter.config import UNSET, GenerationSettings, Timeout
 from modelrouter.exceptions import ConfigurationError, InvalidTaskError
 from modelrouter.policies import PolicyLike
-from modelrouter.task import Kind
+from modelrouter.task import Kind, TaskLike
 
 __all__ = [
+    "AUTO",
     "CallOptions",
     "EmbeddingOptions",
     "ImageOptions",
@@ -23,7 +24,12 @@ __all__ = [
     "checked_texts",
     "drawing_options",
     "generation_settings",
+    "mixed_options",
+    "one_task",
 ]
+
+AUTO: Final = "auto"
+"""The model name that means "choose for me"."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -66,13 +72,16 @@ class CallOptions(TypedDict, total=False):
 class EmbeddingOptions(TypedDict, total=False):
     """Keywords of ``embedding``, ``aembedding`` and ``embeddings.create``.
 
-    ``policy``, ``timeout`` and ``truncate`` (read only the beginning of a text beyond the model's
-    window, where it would be refused otherwise) are the router's own; the rest is OpenAI's.
+    The first group is the router's own: with ``truncate`` only the beginning is read of a text
+    beyond the model's window, where it would be refused otherwise; with ``multimodal`` texts get
+    vectors that can be compared with those of pictures. The rest is OpenAI's.
     """
 
     policy: PolicyLike | None
     timeout: Timeout | float | None
+    tags: Mapping[str, str] | None
     truncate: bool
+    multimodal: bool
 
     dimensions: int | None
     encoding_format: str
@@ -80,7 +89,7 @@ class EmbeddingOptions(TypedDict, total=False):
 
 
 class ImageOptions(TypedDict, total=False):
-    """Keywords of ``generate_image`` and ``images.generate``.
+    """Keywords of ``image_generation``, ``aimage_generation`` and ``images.generate``.
 
     The first group is the router's own and never leaves it; the rest is OpenAI's, and which of it
     a model takes is its provider's affair.
@@ -105,12 +114,29 @@ class ImageOptions(TypedDict, total=False):
 
 
 class MixedOptions(TypedDict, total=False):
-    """Keywords of ``embed`` and ``classify_image``; all the router's own."""
+    """Keywords of ``classify_image``, ``aclassify_image``; all the router's own."""
 
     policy: PolicyLike | None
     timeout: Timeout | float | None
     tags: Mapping[str, str] | None
     truncate: bool
+
+
+def mixed_options(options: EmbeddingOptions) -> MixedOptions:
+    """The options of a call for vectors with pictures among what is given.
+
+    Raises:
+        ConfigurationError: an option is unknown, or is for texts alone.
+    """
+    check_names(options, EmbeddingOptions)
+    for name in ("dimensions", "user"):
+        if options.get(name) is not None:
+            raise ConfigurationError(
+                f"{name} is for texts alone, and pictures are among the input.",
+                hint=f"Leave {name} out.",
+            )
+    known = {name: options[name] for name in MixedOptions.__annotations__ if name in options}  # type: ignore[literal-required]  # names of both
+    return cast("MixedOptions", known)
 
 
 _ROUTERS_OWN: Final = ("policy", "timeout", "tags", "metadata")
@@ -238,3 +264,20 @@ def checked_texts(texts: Any, options: Mapping[str, Any]) -> tuple[str, ...]:
             said = "is empty" if isinstance(text, str) else f"is of type {type(text).__name__}"
             raise InvalidTaskError(f"input[{place}]", f"{said}.", hint="Give texts, none empty.")
     return found
+
+
+def one_task(task: TaskLike | None, messages: Sequence[Any] | None) -> TaskLike:
+    """The task of a call, which is given as ``task`` or as ``messages``.
+
+    Raises:
+        InvalidTaskError: both are given, or neither.
+    """
+    if task is not None and messages is not None:
+        raise InvalidTaskError("task", "given twice, as task and as messages.", hint="Give one.")
+    if task is not None:
+        return task
+    if messages is not None:
+        return messages
+    raise InvalidTaskError(
+        "task", "is missing.", hint='Give a string or messages=[{"role": "user", ...}].'
+    )

@@ -63,6 +63,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 def _accepts(_candidate: Candidate, _value: Any) -> None:
@@ -78,8 +79,8 @@ def _unknown_usage(_card: ModelCard, _value: Any) -> tuple[Usage | None, float |
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call to be made.
+class Call(Generic[T_contra]):
+    """One call to be made, whose answers are of one type.
 
     Attributes:
         recheck: asked before every hop: why the candidate may not be asked after all; empty when it
@@ -108,8 +109,8 @@ class Call:
     policy: Policy = field(default_factory=Policy)
     window: int | None = None
     one_call: OneCall = field(default_factory=OneCall)
-    judge: Callable[[Candidate, Any], Rejection | None] = _accepts
-    spent: Callable[[ModelCard, Any], tuple[Usage | None, float | None]] = _unknown_usage
+    judge: Callable[[Candidate, T_contra], Rejection | None] = _accepts
+    spent: Callable[[ModelCard, T_contra], tuple[Usage | None, float | None]] = _unknown_usage
     floor: Callable[[Candidate], float | None] = _no_floor
     patience: Callable[[Candidate], float | None] = _no_floor
 
@@ -234,7 +235,7 @@ _MAYBE_CHARGED: Final = (
 """After these a provider may have charged for the call all the same, after others it has not."""
 
 
-def dispatch(call: Call) -> Flow[Any]:
+def dispatch(call: Call[T]) -> Flow[T]:
     """Decide the call's steps one after another.
 
     Raises:
@@ -245,7 +246,7 @@ def dispatch(call: Call) -> Flow[Any]:
         AllCandidatesFailedError: several models were asked and none answered.
     """
     call.decision.chosen  # noqa: B018 (raises NoEligibleModelError)
-    log = _Log(call)
+    log: _Log[T] = _Log(call)
     pending: Sequence[Candidate] = call.decision.feasible
     while pending:
         result = yield from _round(call, pending, log)
@@ -266,8 +267,8 @@ def dispatch(call: Call) -> Flow[Any]:
 
 
 def _round(
-    call: Call, candidates: Sequence[Candidate], log: _Log
-) -> Generator[Step, Any, Result[Any] | None]:
+    call: Call[T], candidates: Sequence[Candidate], log: _Log[T]
+) -> Generator[Step, Any, Result[T] | None]:
     """Ask one candidate after another; ``None`` when none of them will do."""
     ready = deque(candidates)
     while ready:
@@ -290,7 +291,7 @@ def _round(
     return None
 
 
-def _may_be_asked(call: Call, candidate: Candidate, log: _Log) -> bool:
+def _may_be_asked(call: Call[Any], candidate: Candidate, log: _Log[Any]) -> bool:
     if candidate.p_quality <= log.promised:
         log.skipped(candidate, f"promises no more than {log.unsure_name}, which was not sure")
     elif obstacles := call.recheck(candidate):
@@ -301,8 +302,8 @@ def _may_be_asked(call: Call, candidate: Candidate, log: _Log) -> bool:
 
 
 def _raced(
-    call: Call, first: Candidate, ready: deque[Candidate], patience_s: float, log: _Log
-) -> Generator[Step, Any, Result[Any] | None]:
+    call: Call[T], first: Candidate, ready: deque[Candidate], patience_s: float, log: _Log[T]
+) -> Generator[Step, Any, Result[T] | None]:
     """Ask one model, and the next of ``ready`` beside it if it is slow; what comes first counts.
 
     What was asked is taken from ``ready``. Neither is asked again after an error.
@@ -346,7 +347,9 @@ def _raced(
 _Asked: TypeAlias = "tuple[Candidate, Permit | None]"
 
 
-def _admitted(call: Call, candidate: Candidate, log: _Log) -> Generator[Step, Any, _Asked | None]:
+def _admitted(
+    call: Call[Any], candidate: Candidate, log: _Log[Any]
+) -> Generator[Step, Any, _Asked | None]:
     """The candidate with the guards' agreement; ``None`` if they refuse."""
     if call.guards is None:
         return candidate, None
@@ -359,8 +362,8 @@ def _admitted(call: Call, candidate: Candidate, log: _Log) -> Generator[Step, An
 
 
 def _heard(
-    call: Call, asked: _Asked, outcome: Any, log: _Log
-) -> Generator[Step, Any, Result[Any] | None]:
+    call: Call[T], asked: _Asked, outcome: Any, log: _Log[T]
+) -> Generator[Step, Any, Result[T] | None]:
     """The call's result, if this is an answer that will do."""
     candidate, permit = asked
     if isinstance(outcome, Broken):
@@ -375,8 +378,8 @@ def _heard(
 
 
 def _ask(
-    call: Call, candidate: Candidate, log: _Log, *, sure_or_not: bool = False
-) -> Generator[Step, Any, Result[Any] | None]:
+    call: Call[T], candidate: Candidate, log: _Log[T], *, sure_or_not: bool = False
+) -> Generator[Step, Any, Result[T] | None]:
     """Ask one model, again while its errors may pass; ``None`` when it is given up."""
     card = candidate.card
     floor = None if log.is_last or sure_or_not else call.floor(candidate)
@@ -403,8 +406,8 @@ def _ask(
 
 
 def _judged(
-    call: Call, candidate: Candidate, outcome: Answered[Any], permit: Permit | None, log: _Log
-) -> Generator[Step, Any, Result[Any] | None]:
+    call: Call[T], candidate: Candidate, outcome: Answered[T], permit: Permit | None, log: _Log[T]
+) -> Generator[Step, Any, Result[T] | None]:
     """The answer as the call's result, unless it will not do."""
     usage, cost_usd = call.spent(candidate.card, outcome.value)
     why = call.judge(candidate, outcome.value)
@@ -423,7 +426,7 @@ def _judged(
     return None
 
 
-def _request(call: Call, card: ModelCard, left: float, floor: float | None) -> Request:
+def _request(call: Call[Any], card: ModelCard, left: float, floor: float | None) -> Request:
     allowed = min(left, call.timeout.attempt or float("inf"))
     settings = call.settings
     if floor is not None:
@@ -481,7 +484,7 @@ def _attempt(
     return Attempt(candidate.model, outcome, duration_s, error, cost_usd, usage, location=location)
 
 
-class _Log:
+class _Log(Generic[T]):
     """What has happened in one call so far.
 
     Attributes:
@@ -495,11 +498,11 @@ class _Log:
         is_last: nobody stands behind the candidate that is being asked.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call[T]) -> None:
         self.decision, self._timeout, self._retry = call.decision, call.timeout, call.retry
         self.attempts: list[Attempt] = []
         self.errors: dict[str, BackendError] = {}
-        self.kept: list[tuple[Rejection, Result[Any]]] = []
+        self.kept: list[tuple[Rejection, Result[T]]] = []
         self.unsure: list[Candidate] = []
         self.promised = -1.0
         self.asked: Counter[str] = Counter()
@@ -592,7 +595,7 @@ class _Log:
         error.trace = Trace(tuple(self.attempts), self.decision)  # type: ignore[attr-defined]
         return error
 
-    def left(self, loser: Candidate, duration_s: float, result: Result[Any]) -> Result[Any]:
+    def left(self, loser: Candidate, duration_s: float, result: Result[T]) -> Result[T]:
         """The result, with the attempt that was cancelled for it before the one that won.
 
         What it cost is not known; what was expected is taken for it.
@@ -601,7 +604,7 @@ class _Log:
         self.attempts.insert(len(self.attempts) - 1, gone)
         return replace(result, attempts=tuple(self.attempts))
 
-    def best_kept(self) -> Result[Any]:
+    def best_kept(self) -> Result[T]:
         """Of the answers that will not do, the one most likely right, if any may be returned.
 
         Raises:

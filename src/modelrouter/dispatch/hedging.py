@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from modelrouter.backends.base import Request
@@ -23,7 +22,7 @@ __all__ = ["drive_hedged", "drive_hedged_stream"]
 T = TypeVar("T")
 
 
-def drive_hedged(call: Call, perform: Callable[[Request], Awaitable[T]]) -> Result[T]:
+def drive_hedged(call: Call[T], perform: Callable[[Request], Awaitable[T]]) -> Result[T]:
     """As :func:`modelrouter.dispatch.drivers.drive`, for a call that may be hedged."""
     loop = _Loop()
     try:
@@ -33,19 +32,21 @@ def drive_hedged(call: Call, perform: Callable[[Request], Awaitable[T]]) -> Resu
 
 
 def drive_hedged_stream(
-    call: Call, begin: Callable[[Request], Awaitable[BufferedStream[AsyncGenerator[Chunk, None]]]]
+    call: Call[BufferedStream[AsyncGenerator[Chunk, None]]],
+    begin: Callable[[Request], Awaitable[BufferedStream[AsyncGenerator[Chunk, None]]]],
 ) -> Result[BufferedStream[Generator[Chunk, None, None]]]:
     """As :func:`drive_hedged`, for a stream; the loop lives until the stream is closed."""
     loop = _Loop()
     try:
-        found: Any = loop.run(adrive(call, begin))
+        found = loop.run(adrive(call, begin))
     except BaseException:
         loop.close()
         raise
-    buffered: BufferedStream[AsyncGenerator[Chunk, None]] = found.value
+    buffered = found.value
     source = _bridged(buffered.source, loop)
     next(source)  # from now on closing it closes the loop
-    return replace(found, value=BufferedStream(buffered.held, source, buffered.ended))
+    value = BufferedStream(buffered.held, source, buffered.ended)
+    return Result(value, found.card, found.attempts, found.decision, found.permit)
 
 
 def _bridged(source: AsyncGenerator[Chunk, None], loop: _Loop) -> Generator[Any, None, None]:

@@ -142,14 +142,15 @@ def _hops(hops: tuple[Hop, ...]) -> Check:
 
 
 def _backends(cards: tuple[ModelCard, ...], setup: RouterSetup | None) -> Iterator[Check]:
+    own = frozenset[str]() if setup is None else setup.own_backends
     for card in cards:
-        if card.location != "local" or card.backend == "llamacpp":
+        if card.location != "local":
             continue
         if card.api_base:
             text = (
                 f"{card.name} is a server on this machine, {card.api_base}; it may do what it likes"
             )
-        elif setup is None or card.backend in setup.own_backends:
+        elif card.backend in own or (setup is None and card.path is None):
             text = f"{card.name} runs in your own backend {card.backend!r}"
         else:
             continue

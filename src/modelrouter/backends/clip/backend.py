@@ -45,7 +45,7 @@ class ClipBackend:
 
     def embed_mixed(self, request: MixedRequest) -> EmbeddingResponse:
         """See :meth:`MixedBackend.embed_mixed`."""
-        return self._embedded(request, "items")
+        return self._embedded(request, "input")
 
     async def aembed_mixed(self, request: MixedRequest) -> EmbeddingResponse:
         """As :meth:`embed_mixed`, on a thread."""

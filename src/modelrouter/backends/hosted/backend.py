@@ -130,6 +130,10 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
 
     def warm(self, card: ModelCard) -> None:
         """Import litellm, which takes seconds, in a background thread."""
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Import litellm in the background, which takes seconds."""
         warm()
 
     def close(self) -> None:

@@ -168,6 +168,10 @@ class LlamaCppBackend:
         if card.path is not None and not self._closed:
             self._worker(card, card.path).warm()
 
+    def keeps_to_floor(self, card: ModelCard) -> bool:
+        """Every model's answers can be given up below a floor of confidence."""
+        return True
+
     def unload(self, card: ModelCard | None = None) -> None:
         """Free a model's memory, or every model's, once what runs has ended; blocks until then.
 
