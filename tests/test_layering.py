@@ -13,10 +13,8 @@ from tests.package import FILES, PACKAGE, ROOT
 
 # Data flows down this list; a part imports only from parts above it. A new part goes in here.
 ORDER = (
-    "_toml",
-    "_memory",
     "exceptions",
-    "_sqlite",
+    "_common",
     "images",
     "task",
     "config",

@@ -63,7 +63,7 @@ def test_another_backend_that_keeps_to_a_floor_is_given_one():
 
     def answer(request) -> str:
         if request.card.name == "here/small" and request.settings.confidence_floor:
-            raise LowConfidenceError("not sure", model=request.card.name)
+            raise LowConfidenceError("not sure", partial_text="", confidence=0.1)
         return request.card.name
 
     policy = Policy.cheapest(min_confidence=0.9, min_quality=None)

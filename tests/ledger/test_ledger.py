@@ -27,7 +27,7 @@ from modelrouter import (
     ServerError,
     StorageError,
 )
-from modelrouter._sqlite import open_database
+from modelrouter._common.sqlite import open_database
 from modelrouter.ledger.schema import LEDGER
 from tests.ledger.conftest import LOCAL, SMALL, router_with
 from tests.support import scripted_server

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from modelrouter._toml import loads
+from modelrouter._common.toml import loads
 from modelrouter.catalog.clip import clip_fields
 from modelrouter.catalog.gguf import GGUFHeader, check
 from modelrouter.catalog.prices import PriceEntry, look_up

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import ValidationError
 
-from modelrouter._sqlite import Database, Schema, open_database, transaction
+from modelrouter._common.sqlite import Database, Schema, open_database, transaction
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import GenerationSettings
 from modelrouter.exceptions import ConfigurationError, StorageError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from modelrouter._sqlite import Database, Schema, transaction, translated
+from modelrouter._common.sqlite import Database, Schema, transaction, translated
 from modelrouter.exceptions import StorageError
 from modelrouter.guards.store import DAY, Account, Claim, Hold, Short
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from modelrouter._memory import available_bytes
+from modelrouter._common.memory import available_bytes
 from modelrouter.catalog import ModelCard, discover, models_directory
 from modelrouter.catalog.builtin import builtin_fields, known_name
 from modelrouter.catalog.gguf import GGUFHeader, beginning_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from modelrouter._sqlite import usd
+from modelrouter._common.sqlite import usd
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.discovery import Unavailable
 from modelrouter.ledger.rows import Row

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from modelrouter._sqlite import open_database, translated
+from modelrouter._common.sqlite import open_database, translated
 from modelrouter.exceptions import ConfigurationError, StorageError
 from modelrouter.fitting.examples import Example
 from modelrouter.ledger.export import to_jsonl, to_parquet

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any, Final
 
-from modelrouter._sqlite import usd
+from modelrouter._common.sqlite import usd
 from modelrouter.exceptions import ConfigurationError
 from modelrouter.ledger.rows import OUTCOMES, Row
 

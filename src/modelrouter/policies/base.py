@@ -292,7 +292,7 @@ class Policy(Configured):
     @classmethod
     def from_toml(cls, text: str) -> Policy:
         """Read a policy from TOML; see :meth:`from_json`."""
-        from modelrouter._toml import TOMLDecodeError, loads
+        from modelrouter._common.toml import TOMLDecodeError, loads
 
         try:
             fields = loads(text)

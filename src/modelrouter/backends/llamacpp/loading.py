@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from modelrouter._memory import available_bytes, gigabytes
+from modelrouter._common.memory import available_bytes, gigabytes
 from modelrouter.backends.llamacpp.adapter import Adapter
 from modelrouter.backends.llamacpp.engine.native import (
     CacheType,
