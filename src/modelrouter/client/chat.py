@@ -29,8 +29,8 @@ from modelrouter.dispatch.affinity import steady
 from modelrouter.dispatch.cache import CachedAnswer
 from modelrouter.dispatch.continuation import asked_to_continue
 from modelrouter.dispatch.drivers import adrive, drive
-from modelrouter.dispatch.flow import Call, Result
-from modelrouter.dispatch.hedging import drive_hedged, drive_hedged_stream
+from modelrouter.dispatch.loop_thread import drive_hedged, drive_hedged_stream
+from modelrouter.dispatch.steps import Call, Result
 from modelrouter.dispatch.stream_buffer import BufferedStream, Buffering, abuffered, buffered
 from modelrouter.dispatch.streaming import (
     AsyncCompletionStream,

@@ -13,7 +13,7 @@ from modelrouter.client.routing import Routing
 from modelrouter.config import GenerationSettings, RetryPolicy, Timeout
 from modelrouter.dispatch.affinity import Conversations
 from modelrouter.dispatch.cache import Cache
-from modelrouter.dispatch.flow import Call
+from modelrouter.dispatch.steps import Call
 from modelrouter.dispatch.tracing import CallTracer
 from modelrouter.guards import Guards
 from modelrouter.ledger import Ledger

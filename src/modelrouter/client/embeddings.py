@@ -21,7 +21,7 @@ from modelrouter.client.options import (
     mixed_options,
 )
 from modelrouter.dispatch.drivers import adrive, drive
-from modelrouter.dispatch.flow import Call, Result
+from modelrouter.dispatch.steps import Call, Result
 from modelrouter.dispatch.tracing import CallTracer
 from modelrouter.exceptions import InvalidTaskError
 from modelrouter.images import picture_bytes

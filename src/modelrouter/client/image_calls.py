@@ -24,7 +24,7 @@ from modelrouter.client.options import (
 )
 from modelrouter.config import GenerationSettings
 from modelrouter.dispatch.drivers import adrive, drive
-from modelrouter.dispatch.flow import Call, Result
+from modelrouter.dispatch.steps import Call, Result
 from modelrouter.exceptions import InvalidTaskError
 from modelrouter.images import picture_bytes
 from modelrouter.policies.decision import Decision

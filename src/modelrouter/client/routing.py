@@ -82,7 +82,7 @@ class Routing:
     def rechecks(
         self, decision: Decision, policy: Policy
     ) -> Callable[[Candidate], tuple[Reason, ...]]:
-        """The hard constraints once more, for :class:`~modelrouter.dispatch.flow.Call`."""
+        """The hard constraints once more, for :class:`~modelrouter.dispatch.steps.Call`."""
         return partial(self._recheck, decision, policy)
 
     def _recheck(

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from modelrouter.backends.base import Request
-from modelrouter.dispatch.flow import (
+from modelrouter.dispatch.flow import dispatch
+from modelrouter.dispatch.steps import (
     Admit,
     Also,
     Answered,
@@ -25,7 +26,6 @@ from modelrouter.dispatch.flow import (
     Slow,
     Step,
     Wait,
-    dispatch,
 )
 from modelrouter.exceptions import BackendError
 from modelrouter.guards.base import Settlement
@@ -39,7 +39,7 @@ def drive(call: Call[T], perform: Callable[[Request], T]) -> Result[T]:
     """Run the flow, blocking. ``perform`` asks a model; its BackendErrors go back to the flow.
 
     Two models at once are the other driver's: such a call goes through
-    :func:`modelrouter.dispatch.hedging.drive_hedged`.
+    :func:`modelrouter.dispatch.loop_thread.drive_hedged`.
     """
     flow = dispatch(call)
     outcome: Any = None
