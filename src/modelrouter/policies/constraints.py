@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from modelrouter.catalog.card import ModelCard
 from modelrouter.policies.decision import Reason, ReasonCode
 from modelrouter.scoring.base import CandidateSet
 from modelrouter.signals.base import Signals
+from modelrouter.signals.kind_table import FACTS
 
 __all__ = [
     "BOUNDS",
@@ -26,10 +27,6 @@ _NO_TOOLS: Final = Reason("tools", "the task brings tools and this model cannot 
 _NO_SCHEMA: Final = Reason(
     "json_schema", "the task wants a JSON schema and this model does not keep to one"
 )
-_OUTPUT: Final[dict[str, Literal["text", "image", "embedding"]]] = {
-    "image_generation": "image",
-    "embedding": "embedding",
-}
 
 
 def location_obstacle(card: ModelCard, location: str) -> Reason | None:
@@ -111,7 +108,7 @@ read one by one to say every reason."""
 def _fit_obstacles(card: ModelCard, signals: Signals) -> Iterator[Reason]:
     """What the card cannot do whatever the length: these follow from kind, language and needs."""
     needs = signals.needs
-    makes = _OUTPUT.get(signals.kind, "text")
+    makes = FACTS[signals.kind].makes
     if makes not in card.modalities_out:
         yield Reason("modality", "the task wants {} and this model makes none", (makes,))
     if "vision" in needs and "image" not in card.modalities_in:
