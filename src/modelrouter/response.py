@@ -310,7 +310,7 @@ class GeneratedImage(_Response):
         """The picture's file; fetched from its ``url`` where the reply does not hold it.
 
         Raises:
-            MalformedResponseError: what the reply holds is no picture.
+            MalformedResponseError: what the reply holds is not a picture.
             APIConnectionError: it cannot be fetched.
         """
         return picture_of(self.b64_json, self.url, timeout_s)

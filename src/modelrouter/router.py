@@ -54,7 +54,7 @@ class Router(ImageFaces, RouterBase):
         confidence: what a local model's probabilities are worth, learned from scored answers.
 
     Raises:
-        ConfigurationError: an argument makes no sense.
+        ConfigurationError: an argument is not valid.
         UnknownModelError: a model or a rule names what no card has.
         ModelFileError: a GGUF given in ``models`` is missing or damaged.
     """

@@ -316,7 +316,7 @@ def _tools(tools: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
         if not isinstance(tool, Mapping) or "type" not in tool:
             raise InvalidTaskError(
                 f"tools[{i}]",
-                "is no tool definition.",
+                "must be a tool definition.",
                 hint='Use {"type": "function", "function": {"name": ..., "parameters": ...}}.',
             )
     return copy.deepcopy(checked)

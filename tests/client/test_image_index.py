@@ -99,7 +99,7 @@ def test_an_empty_folder_has_no_matches_and_no_folder_is_an_error(router, tmp_pa
     index = router.image_index(tmp_path / "none")
     assert index.update().added == 0
     assert index.search("a dog") == []
-    with pytest.raises(ConfigurationError, match="is no folder"):
+    with pytest.raises(ConfigurationError, match="is not a folder"):
         router.image_index(tmp_path / "nowhere")
 
 

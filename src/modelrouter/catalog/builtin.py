@@ -125,11 +125,11 @@ def hosted_fields(name: str) -> dict[str, Any]:
     """A hosted model's card fields from builtin.toml and the price file.
 
     Raises:
-        ConfigurationError: the name is empty, or the model is for something that is no task here
+        ConfigurationError: the name is empty, or the model is for something that is not a task here
             (speech, moderation, ...).
     """
     if not isinstance(name, str) or not name.strip():
-        raise ConfigurationError(f"{name!r} is no model name.", hint='Use "provider/model".')
+        raise ConfigurationError(f"{name!r} is not a model name.", hint='Use "provider/model".')
     entry = look_up(name)
     return {
         "families": ["llm"],

@@ -97,7 +97,7 @@ def _check_loopback(address: str | None) -> None:
             return
     if host != "localhost":
         raise ValueError(
-            "location='local', but api_base is no address of this machine (127.0.0.1, ::1, "
+            "location='local', but api_base is not an address of this machine (127.0.0.1, ::1, "
             "localhost): make it location='hosted'"
         )
 

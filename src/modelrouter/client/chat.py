@@ -74,7 +74,7 @@ class ChatCalls:
         """The call that these arguments ask for, decided and not yet made.
 
         Raises:
-            InvalidTaskError, ConfigurationError: the arguments make no sense.
+            InvalidTaskError, ConfigurationError: an argument is not valid.
             UnknownModelError: no card has the model's name.
         """
         core = self._core

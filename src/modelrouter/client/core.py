@@ -69,7 +69,7 @@ class Core:
         return self.guards if self.guards.chain else None
 
     def timeout_of(self, options: Mapping[str, Any]) -> Timeout:
-        """The seconds a call may take; ``None`` among its options is no limit."""
+        """The seconds a call may take; ``None`` among its options means no limit."""
         return self.timeout if "timeout" not in options else Timeout.of(options["timeout"])
 
     def patience(self, policy: Policy, *, stream: bool) -> Callable[[Candidate], float | None]:

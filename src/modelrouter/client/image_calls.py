@@ -140,7 +140,9 @@ async def aclassify(
 def _asked_labels(image: Any, labels: Any, prompt: str) -> tuple[list[str], list[Any]]:
     names = [] if isinstance(labels, str) or not isinstance(labels, Iterable) else list(labels)
     if len(names) < 2 or not all(isinstance(name, str) and name.strip() for name in names):
-        raise InvalidTaskError("labels", f"{labels!r} are no labels.", hint="Give two or more.")
+        raise InvalidTaskError(
+            "labels", f"must be a list of labels, got {labels!r}.", hint="Give two or more."
+        )
     if len(set(names)) < len(names):
         raise InvalidTaskError("labels", "two are the same.", hint="Name each once.")
     if not isinstance(prompt, str) or "{}" not in prompt:

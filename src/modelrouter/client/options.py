@@ -152,7 +152,7 @@ def drawing_options(options: Mapping[str, Any]) -> dict[str, Any]:
     told = {k: v for k, v in options.items() if k not in _ROUTERS_OWN and v is not None}
     n = told.get("n", 1)
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_PICTURES:
-        raise ConfigurationError(f"n={n!r} is no number of pictures.", hint="Ask for 1 to 10.")
+        raise ConfigurationError(f"n={n!r} must be a whole number.", hint="Ask for 1 to 10.")
     if told.get("response_format", "url") not in ("url", "b64_json"):
         raise ConfigurationError(
             f"response_format={told['response_format']!r} is not offered.",
@@ -221,7 +221,9 @@ def checked_tags(tags: object) -> Mapping[str, str]:
     if tags is None:
         return {}
     if not isinstance(tags, Mapping):
-        raise ConfigurationError(f"tags={tags!r} is no mapping.", hint='As {"user": "ann"}.')
+        raise ConfigurationError(
+            f"tags must be a mapping, got {type(tags).__name__}.", hint='As {"user": "ann"}.'
+        )
     for name, value in tags.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise ConfigurationError(
@@ -239,7 +241,8 @@ def checked_conversation(conversation: object) -> str | None:
     if conversation is None or (isinstance(conversation, str) and conversation):
         return conversation
     raise ConfigurationError(
-        f"conversation={conversation!r} is no id.", hint="Give a text, the same for each turn."
+        f"conversation must be a text that is not empty, got {conversation!r}.",
+        hint="Give a text, the same for each turn.",
     )
 
 

@@ -122,7 +122,7 @@ def _call_problem(choice: Choice, names: frozenset[str]) -> str:
         except ValueError as exc:
             return f"the arguments of {call.function.name!r} are not JSON: {exc}"
         if not isinstance(arguments, dict):
-            return f"the arguments of {call.function.name!r} are no JSON object"
+            return f"the arguments of {call.function.name!r} are not a JSON object"
     return ""
 
 

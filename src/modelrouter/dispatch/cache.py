@@ -80,7 +80,7 @@ class Cache:
         max_bytes: what all answers may take; those not used for longest go first.
 
     Raises:
-        StorageError: the file is damaged, is no cache, is of a later version, or cannot be made.
+        StorageError: the file is damaged, not a cache, of a later version, or cannot be made.
         ConfigurationError: a bound is not above 0.
     """
 

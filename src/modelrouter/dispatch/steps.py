@@ -179,7 +179,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The caller went away meanwhile, or something failed that is no affair of the model's."""
+    """The caller went away meanwhile, or something failed that has nothing to do with the model."""
 
     error: BaseException
     duration_s: float

@@ -70,7 +70,7 @@ class Guards:
             guards: further ones, asked last.
 
         Raises:
-            ConfigurationError: budgets that cannot be told apart; what is no budget or limit.
+            ConfigurationError: budgets that cannot be told apart; what is not a budget or a limit.
             StorageError: the file of the accounts cannot be used.
         """
         policy = breakers if isinstance(breakers, BreakerPolicy) else BreakerPolicy()

@@ -55,8 +55,8 @@ class Ledger:
         keep_pii: whether ``"keep"`` keeps texts with personal data too; else their hash.
 
     Raises:
-        StorageError: the file is damaged, is no ledger, is of a later version, or cannot be made.
-        ConfigurationError: ``text`` is none of the three.
+        StorageError: the file is damaged, not a ledger, of a later version, or cannot be made.
+        ConfigurationError: ``text`` is not one of the three.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ class Ledger:
             **which: as :meth:`rows` takes it: ``last``, ``since``, ``until``.
 
         Raises:
-            ConfigurationError: ``by`` is none of these.
+            ConfigurationError: ``by`` is not one of these.
             StorageError: the file is damaged or gone.
         """
         return summarise(self.rows(details=False, **which), by)

@@ -109,7 +109,7 @@ def summarise(rows: Iterable[Row], by: str = "model") -> list[Group]:
             ``conversation``, or ``tag:NAME``, for example ``tag:user``.
 
     Raises:
-        ConfigurationError: ``by`` is none of these.
+        ConfigurationError: ``by`` is not one of these.
     """
     name_of = _namer(by)
     groups: dict[str, Group] = {}

@@ -369,27 +369,12 @@ class Decision:
 
     def model_dump(self) -> dict[str, Any]:
         """The decision as plain data: no task text, no keys."""
-        s = self.signals
         chosen = self._best
         return {
             "model": chosen.model if chosen else None,
             "location": chosen.card.location if chosen else None,
             "policy": self.policy,
-            "signals": {
-                "kind": s.kind,
-                "kind_confidence": s.kind_confidence,
-                "complexity": s.complexity,
-                "context_tokens": s.context_tokens,
-                "prompt_tokens": s.prompt_tokens,
-                "output_tokens": s.output_tokens,
-                "token_error": s.token_error,
-                "needs": sorted(s.needs),
-                "language": s.language,
-                "pii": list(s.pii),
-                "characters": s.characters,
-                "user_turns": s.user_turns,
-                "system_tokens": s.system_tokens,
-            },
+            "signals": self.signals.model_dump(),
             "candidates": [c.model_dump() for c in self.candidates],
         }
 

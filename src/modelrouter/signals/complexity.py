@@ -1,7 +1,7 @@
 """Complexity: how likely a small model is to fail, from the wording alone.
 
 A plain, documented heuristic: each kind has a base; length, the number of things asked at once, and
-words that ask for derivation or design add to it. It orders tasks; it is no measured frequency.
+words that ask for derivation or design add to it. It orders tasks; it is not a measured frequency.
 """
 
 from __future__ import annotations

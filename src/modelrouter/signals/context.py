@@ -137,7 +137,7 @@ def _foreign(text: str, language: str) -> float:
     letters = len(data) - len(data.translate(None, _LOWER))
     if language != UNDETERMINED:
         return _OTHER_LANGUAGE * letters
-    # Of no known language are code and lists as well: those are no words.
+    # Of no known language are code and lists as well: those are not words.
     return _UNKNOWN_LANGUAGE * letters if _is_wordy(text) else 0.0
 
 

@@ -550,7 +550,7 @@ def test_bounds_that_make_no_sense_are_refused(setting):
 def test_settings_name_what_llama_cpp_cannot_do():
     with pytest.raises(ConfigurationError, match=r"slots=257.*256"):
         LlamaCppSettings(slots=257)
-    with pytest.raises(ConfigurationError, match="n_batch=100 is no multiple of 64"):
+    with pytest.raises(ConfigurationError, match="n_batch=100 must be a multiple of 64"):
         LlamaCppSettings(n_batch=100)
 
 

@@ -166,7 +166,7 @@ def stray(weights: dict[str, Any]) -> None:
     ("options", "problem"),
     [
         ({"architecture": "phi2"}, "made for the architecture 'phi2'"),
-        ({"kind": "model"}, "is no adapter"),
+        ({"kind": "model"}, "is not an adapter"),
         ({"only": lambda name: False}, "adapts nothing"),
         ({"change": drop_one}, "but one of lora_a and lora_b"),
         ({"change": rename}, "does not have"),
@@ -203,7 +203,7 @@ def test_files_that_are_missing_cut_or_no_gguf(base: Path, adapter: Path, tmp_pa
     noise.write_bytes(bytes(200))
     with pytest.raises(ModelFileError, match="no GGUF"):
         ModelCard.local(base, lora=noise)
-    with pytest.raises(ModelFileError, match="is no adapter"):
+    with pytest.raises(ModelFileError, match="is not an adapter"):
         ModelCard.local(base, lora=base)
     with pytest.raises(ModelFileError, match="adapter, not a whole model"):
         ModelCard.local(adapter)

@@ -267,7 +267,7 @@ class _Failure:
         card = self.card
         for link in self.chain:
             if isinstance(link, json.JSONDecodeError):
-                return malformed(card, f"it is no JSON ({link.msg})")
+                return malformed(card, f"it is not JSON ({link.msg})")
         text = " ".join(str(link) for link in self.chain)
         if _UNREADABLE.search(text):
             wrong = _WRONG.search(text)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 __all__ = ["without"]
 
-_PIECE: Final = 8  # so many characters of a key in a row are no accident, and tell too much
+_PIECE: Final = 8  # so many characters of a key in a row are not an accident, and tell too much
 _MASK: Final = r"(?:[*#•…]+|\.{2,}|[xX]{3,})"
 
 

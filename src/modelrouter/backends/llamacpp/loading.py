@@ -121,7 +121,9 @@ def load(
         if adapter is not None:
             check_adapter(adapter.path, path)
     except ValueError as exc:  # a path that no file can have
-        raise ModelFileError(f"{str(path)!r} is no path: {exc}.", hint="Check the path.") from exc
+        raise ModelFileError(
+            f"{str(path)!r} is not a path: {exc}.", hint="Check the path."
+        ) from exc
     free = available_bytes()
     if header.file_size > free:
         raise LocalModelError(

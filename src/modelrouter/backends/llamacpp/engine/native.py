@@ -545,7 +545,7 @@ class NativeGrammar:
         model: whose tokens.
         text: the grammar; its root rule is ``root``.
         spoken: control tokens whose texts the grammar means. The others are never allowed:
-            llama.cpp takes them for their texts, which are no part of an answer.
+            llama.cpp takes them for their texts, which do not belong to an answer.
 
     Raises:
         NativeError: llama.cpp does not accept the grammar.

@@ -37,7 +37,7 @@ _MOST_PLACES: Final = 6
 _BAD_NAME: Final = re.compile(r"[^a-zA-Z0-9]+")
 _WHITESPACE: Final = r'| " " | "\n" [ \t]{0,20}'
 _HEX: Final = "[0-9a-fA-F]"
-# Half a surrogate pair is no character, so no escape makes one.
+# Half a surrogate pair is not a character, so no escape makes one.
 _CHARACTER: Final = (
     rf'{PLAIN} | "\\" (["\\/bfnrt] | "u" ([0-9a-cA-CefEF] {_HEX} | [dD] [0-7]) {_HEX} {_HEX})'
 )

@@ -46,12 +46,12 @@ def string_matching(pattern: str, rules: Rules) -> str:
     """GBNF for a JSON string, quotes and all, in which the expression matches.
 
     Raises:
-        Unsupported: it is no regular expression, or has what a grammar cannot say.
+        Unsupported: it is not a regular expression, or has what a grammar cannot say.
     """
     try:
         tree = _parser().parse(pattern)
     except Exception as exc:  # re.error, RecursionError, OverflowError ...
-        raise Unsupported(f"it is no regular expression ({exc})") from exc
+        raise Unsupported(f"it is not a regular expression ({exc})") from exc
     body = _Translation(rules).sequence(list(tree), start=True, end=True)
     return rf'"\"" {body} "\""'
 

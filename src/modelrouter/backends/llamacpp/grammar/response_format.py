@@ -96,7 +96,7 @@ def _add_json(rules: Rules, schema: Any, model: str, whose: str) -> str:
         text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
         text.encode()
     except (TypeError, ValueError, RecursionError) as exc:
-        raise BadRequestError(f"{whose} is no JSON: {exc}", model=model) from exc
+        raise BadRequestError(f"{whose} is not JSON: {exc}", model=model) from exc
     if len(text) > _LONGEST_SCHEMA:
         raise BadRequestError(
             f"{whose} has {len(text):,} characters; {_LONGEST_SCHEMA:,} are "

@@ -88,7 +88,7 @@ def add_schema(rules: Rules, schema: Any) -> str:
     """Add what is valid under the schema to the rules; returns the rule's name.
 
     Raises:
-        SchemaError: it has a keyword that cannot be kept to, or makes no sense.
+        SchemaError: it has a keyword that cannot be kept to, or is not valid.
         RecursionError: it is nested too deeply.
     """
     return _Compiler(rules, schema).node(schema, "#")
@@ -386,7 +386,7 @@ def _stripped(schema: Any, path: str) -> Schema:
     if schema is True:
         return {}
     if not isinstance(schema, Mapping):
-        raise SchemaError("schema", path, f"{str(schema)[:40]!r} is no schema")
+        raise SchemaError("schema", path, f"{str(schema)[:40]!r} is not a schema")
     for keyword, why in _NEVER.items():
         if keyword in schema:
             raise SchemaError(keyword, path, why)
@@ -405,7 +405,7 @@ def _types(node: Schema, path: str) -> list[str]:
     types = type_names(node["type"])
     for name in types:
         if name not in TYPES:
-            raise SchemaError("type", path, f"{name!r} is no type of JSON's")
+            raise SchemaError("type", path, f"{name!r} is not a type of JSON")
     if not types:
         raise SchemaError("type", path, "it names none")
     return types
@@ -431,14 +431,14 @@ def _enumerated(node: Schema, path: str) -> str:
 def _properties(node: Schema, path: str) -> Schema:
     properties = node.get("properties", {})
     if not isinstance(properties, Mapping):
-        raise SchemaError("properties", path, "it is no object")
+        raise SchemaError("properties", path, "must be an object")
     return dict(properties)
 
 
 def _required(node: Schema, path: str) -> list[str]:
     names = node.get("required", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise SchemaError("required", path, "it is no list of names")
+        raise SchemaError("required", path, "must be a list of names")
     return names
 
 
@@ -484,7 +484,7 @@ def _count(node: Schema, keyword: str, path: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise SchemaError(keyword, path, f"{value!r} is no count")
+        raise SchemaError(keyword, path, f"{value!r} is not a count")
     return int(value)
 
 
@@ -498,7 +498,7 @@ def _bound(
     for keyword, value in ((plain, with_), (exclusive, without)):
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if value is not None and not (number and math.isfinite(value)):
-            raise SchemaError(keyword, path, f"{value!r} is no number")
+            raise SchemaError(keyword, path, f"{value!r} is not a number")
     if with_ is None or without is None:
         return (with_, False) if without is None else (without, True)
     return tighter(with_, without), tighter(with_, without) == without
@@ -506,7 +506,7 @@ def _bound(
 
 def _list(value: Any, keyword: str, path: str) -> list[Any]:
     if not isinstance(value, list) or not (value or keyword == "prefixItems"):
-        raise SchemaError(keyword, path, "it is no list, or an empty one")
+        raise SchemaError(keyword, path, "must be a list that is not empty")
     return value
 
 
