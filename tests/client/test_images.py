@@ -241,7 +241,7 @@ def test_what_is_no_picture_is_not_saved(card, server, tmp_path) -> None:
     server.script(drawn(b64_json=base64.b64encode(b"hello").decode()))
     with made(card()) as router:
         reply = router.image_generation("a fox")
-    with pytest.raises(MalformedResponseError, match="no picture"):
+    with pytest.raises(MalformedResponseError, match="not a picture"):
         reply.images[0].save(tmp_path / "fox.png")
     assert not list(tmp_path.iterdir())
 

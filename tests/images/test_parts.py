@@ -68,7 +68,7 @@ def test_the_data_says_the_format_not_the_url() -> None:
         (PNG[:60], "damaged PNG"),
         (picture("BMP"), "format BMP.*Save it as PNG"),
         (b"", "is empty"),
-        (b"hello", "no picture"),
+        (b"hello", "not a picture"),
         (Path("nowhere/cat.png"), "cannot be read"),
         ("data:image/png;base64,%%%", "not base64"),
         ("data:image/png,abc", "cannot read an image"),
