@@ -226,7 +226,7 @@ class Policy(Configured):
                 prediction.p_quality, prediction.cost_usd, prediction.latency_s
             )
             first = preferred is not None and preferred.target.matches(prediction.card)
-            key = (_standing(obstacles), not first, -utility, *_tie_break(prediction))
+            key = (_tier(obstacles), not first, -utility, *_tie_break(prediction))
             ranked.append((key, prediction, obstacles, utility))
         ranked.sort(key=itemgetter(0))
         return tuple(
@@ -358,7 +358,7 @@ def _tie_break(prediction: Prediction) -> tuple[float, str]:
     return prediction.cost_usd, prediction.card.name
 
 
-def _standing(obstacles: tuple[Reason, ...]) -> int:
+def _tier(obstacles: tuple[Reason, ...]) -> int:
     """0 may do it; 1 lacks only a key or a file; 2 may not."""
     if not obstacles:
         return 0

@@ -328,7 +328,7 @@ class Decision:
                 last.append(candidate._replace(reasons=(reason, *candidate.reasons)))
         if not last:
             return self
-        ordered = [_standing_at(place, c) for place, c in enumerate((*first, *last))]
+        ordered = [_ranked_at(place, c) for place, c in enumerate((*first, *last))]
         out = tuple(c for c in self.candidates if not c.feasible)
         return self.rearranged((*ordered, *out))
 
@@ -430,7 +430,7 @@ _CHOSEN_NOW: Final = Reason("chosen", "highest utility among those that may do i
 _FALLBACK: Final = Reason("fallback", "asked if those before it fail")
 
 
-def _standing_at(place: int, candidate: Candidate) -> Candidate:
+def _ranked_at(place: int, candidate: Candidate) -> Candidate:
     """The candidate, with what its reasons say of its place put right."""
     wrong, right = ("fallback", _CHOSEN_NOW) if place == 0 else ("chosen", _FALLBACK)
     return candidate._replace(

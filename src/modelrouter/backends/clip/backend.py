@@ -127,5 +127,5 @@ class ClipBackend:
 
 def _no_text(card: ModelCard) -> BadRequestError:
     return BadRequestError(
-        f"{card.name} makes vectors, no text.", model=card.name, hint="Call router.embed([...])."
+        f"{card.name} makes vectors, no text.", model=card.name, hint="Call router.embedding([...])."
     )
