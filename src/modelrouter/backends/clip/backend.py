@@ -127,5 +127,7 @@ class ClipBackend:
 
 def _no_text(card: ModelCard) -> BadRequestError:
     return BadRequestError(
-        f"{card.name} makes vectors, no text.", model=card.name, hint="Call router.embedding([...])."
+        f"{card.name} makes vectors, no text.",
+        model=card.name,
+        hint="Call router.embedding([...]).",
     )
