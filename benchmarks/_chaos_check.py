@@ -83,6 +83,7 @@ def check_all(run: Run) -> list[Check]:
         _costs(run),
         _budget(run),
         _private(run),
+        _redirects(run),
         _footprint(run),
     ]
 
@@ -237,6 +238,13 @@ def _private(run: Run) -> Check:
     count = sum(plan_of(run.seed, task)["private"] for task in run.tasks)
     wrong = [f"{seen:,} bytes of requests with private text"] if seen else []
     return Check("private tasks reached no server", f"{count:,} private tasks", wrong)
+
+
+def _redirects(run: Run) -> Check:
+    told = sum(bill.fault == "307" for bill in run.bills)
+    strayed = run.provider.strayed["ours"]
+    wrong = [f"{strayed} requests went to another host"] if strayed else []
+    return Check("no redirect was followed", f"{told:,} answers pointed to another host", wrong)
 
 
 def _footprint(run: Run) -> Check:

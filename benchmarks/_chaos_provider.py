@@ -63,7 +63,7 @@ DEPLOYMENTS = (
         refusals_s=2.0,
     ),
     Deployment("chaos-b", 0.20, ("503", "429", "stall", "cut", "slow drip"), 2_000_000, 8_000_000),
-    Deployment("chaos-c", 0.10, ("500", "reset", "malformed JSON"), 3_000_000, 12_000_000),
+    Deployment("chaos-c", 0.10, ("500", "reset", "malformed JSON", "307"), 3_000_000, 12_000_000),
 )
 
 
@@ -109,6 +109,8 @@ class Provider:
     deployments: tuple[Deployment, ...] = DEPLOYMENTS
     bills: list[Bill] = field(default_factory=list)
     private_bytes: int = 0
+    strayed: Counter[str] = field(default_factory=Counter)
+    """Requests that followed a redirect to another host, by run."""
     ports: dict[str, int] = field(default_factory=dict)
     _seen: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     _servers: dict[str, asyncio.Server] = field(default_factory=dict)
@@ -120,6 +122,8 @@ class Provider:
         """Listen."""
         for deployment in self.deployments:
             await self._listen(deployment, 0)
+        self._elsewhere = await asyncio.start_server(self._stray, "127.0.0.2", 0)
+        for deployment in self.deployments:
             if deployment.refusals_s:
                 self._tasks.add(asyncio.create_task(self._refuse(deployment)))
 
@@ -127,8 +131,20 @@ class Provider:
         """Hang up."""
         for task in self._tasks:
             task.cancel()
-        for server in self._servers.values():
+        for server in (*self._servers.values(), self._elsewhere):
             server.close()
+
+    @property
+    def elsewhere(self) -> str:
+        """Another host, to which nobody was told to go."""
+        host, port = self._elsewhere.sockets[0].getsockname()
+        return f"http://{host}:{port}"
+
+    async def _stray(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.strayed[head.split(b" ", 2)[1].split(b"/")[1].decode()] += 1
+        writer.close()
 
     def url(self, deployment: str, run: str) -> str:
         """Where a run reaches a deployment, as an OpenAI base URL."""
@@ -213,6 +229,9 @@ class _Exchange:
         if fault == "stall":
             await asyncio.sleep(STALL_S)
             return False
+        if fault == "307":
+            to = f"{self.provider.elsewhere}/{self.bill.run}/v1/chat/completions"
+            return await self._send(307, "", extra=f"Location: {to}\r\n")
         if fault.startswith(("4", "5")):
             extra = "Retry-After: 1\r\n" if fault.endswith("retry-after") else ""
             error = {"error": {"message": "no", "type": "error", "code": "error"}}

@@ -33,7 +33,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _SYSTEM_ROLES: Final = ("system", "developer")
-_NOTHING: Final = (None,) * 6
+_NOTHING: Final = (None,) * 7
 _IMAGE_PARTS: Final = ("image_url", "input_image", "image")
 _AUDIO_PARTS: Final = ("input_audio", "audio", "audio_url")
 _LEFT_OUT: Final = "[A picture was shown here; it is left out.]"
@@ -68,7 +68,7 @@ class Task:
     """One request to be routed.
 
     Attributes:
-        messages: the conversation, at least one user turn.
+        messages: the conversation; somebody says something in it, and not last an empty user turn.
         tools: OpenAI tool definitions the model may call.
         tool_choice: OpenAI's ``tool_choice``.
         response_format: OpenAI's ``response_format`` as a mapping (a pydantic class given to
@@ -76,6 +76,8 @@ class Task:
         max_tokens: the caller's bound on the answer, if any.
         kind: the caller's word for what kind of task this is; ``None`` lets the router read it.
         metadata: the caller's own facts, readable by policy rules; never sent to a model.
+        parameters: what else is sent with it, by OpenAI's names (``stop``, ``user``, ...), as far
+            as it is known when the task is decided on; it is read for personal data.
     """
 
     messages: tuple[Message, ...]
@@ -85,6 +87,7 @@ class Task:
     max_tokens: int | None = None
     kind: Kind | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -97,6 +100,7 @@ class Task:
         max_tokens: int | None = None,
         kind: Kind | None = None,
         metadata: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> Task:
         """Build a Task from a string, a list of OpenAI messages, or another Task.
 
@@ -105,7 +109,7 @@ class Task:
         Raises:
             InvalidTaskError: with the field and what is wrong with it.
         """
-        fields = (tools, tool_choice, response_format, max_tokens, kind, metadata)
+        fields = (tools, tool_choice, response_format, max_tokens, kind, metadata, parameters)
         if type(task) is str and fields == _NOTHING:
             return cls((_said(task),))  # the usual case has nothing to check but the text
         given: dict[str, Any] = {
@@ -114,7 +118,8 @@ class Task:
             "response_format": _response_format(response_format),
             "max_tokens": _max_tokens(max_tokens),
             "kind": _kind(kind),
-            "metadata": _metadata(metadata),
+            "metadata": _mapping(metadata, "metadata"),
+            "parameters": _mapping(parameters, "parameters"),
         }
         given = {name: value for name, value in given.items() if value is not None}
         if isinstance(task, Task):
@@ -125,11 +130,14 @@ class Task:
 
     @property
     def last_user(self) -> Message:
-        """The last user turn: what is being asked now."""
-        for message in reversed(self.messages):
-            if message.role == "user":
-                return message
-        raise InvalidTaskError("messages", "no user turn.")
+        """The last user turn: what is being asked now.
+
+        In a conversation without one (a system prompt alone) the last turn that says something.
+        """
+        saying = [m for m in self.messages if m.text.strip() or m.images]
+        of_user = [m for m in saying if m.role == "user"]
+        asked = of_user or [m for m in saying if m.role in _SYSTEM_ROLES] or saying
+        return (asked or self.messages)[-1]
 
     @property
     def text(self) -> str:
@@ -176,12 +184,11 @@ def _messages(raw: object) -> tuple[Message, ...]:
     if not raw:
         raise InvalidTaskError("messages", "the list is empty.", hint="Add a user message.")
     messages = tuple(_message(m, f"messages[{i}]") for i, m in enumerate(raw))
-    if not any(m.role == "user" for m in messages):
-        raise InvalidTaskError(
-            "messages",
-            f"no user turn among the roles {[m.role for m in messages]}.",
-            hint='Add {"role": "user", "content": "..."}.',
-        )
+    last = messages[-1]
+    if not any(m.text.strip() or m.images for m in messages) or (
+        last.role == "user" and not (last.text.strip() or last.images)
+    ):
+        raise _empty(f"messages[{len(messages) - 1}].content")
     return messages
 
 
@@ -210,7 +217,7 @@ def _message(raw: object, where: str) -> Message:
         )
     content = raw.get("content")
     place = where if where == "task" else f"{where}.content"
-    text, images = _content(content, place, optional=_may_be_empty(role, raw))
+    text, images = _content(content, place)
     written = dict(raw)
     if images:  # as the protocol writes them, whatever way they were given
         assert isinstance(content, Sequence)
@@ -234,14 +241,7 @@ def _written(parts: Sequence[object], images: Iterable[str]) -> Iterator[object]
             yield part
 
 
-def _may_be_empty(role: str, raw: Mapping[str, Any]) -> bool:
-    return role in ("tool", "function", "system", "developer") or (
-        role == "assistant"
-        and bool(raw.get("tool_calls") or raw.get("function_call") or raw.get("refusal"))
-    )
-
-
-def _content(content: object, where: str, *, optional: bool) -> tuple[str, tuple[str, ...]]:
+def _content(content: object, where: str) -> tuple[str, tuple[str, ...]]:
     text = ""
     images: tuple[str, ...] = ()
     if isinstance(content, str):
@@ -254,8 +254,6 @@ def _content(content: object, where: str, *, optional: bool) -> tuple[str, tuple
             f"expected text or a list of parts, got {type(content).__name__}.",
             hint="Pass a str; decode bytes first.",
         )
-    if not optional and not images and not text.strip():
-        raise _empty(where)
     return text, images
 
 
@@ -311,6 +309,12 @@ def _image_url(value: object, where: str) -> str:
 
 
 def _tools(tools: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
+        raise InvalidTaskError(
+            "tools",
+            f"expected a list of tool definitions, got {type(tools).__name__}.",
+            hint='As [{"type": "function", "function": {"name": ..., "parameters": ...}}].',
+        )
     checked = tuple(tools)
     for i, tool in enumerate(checked):
         if not isinstance(tool, Mapping) or "type" not in tool:
@@ -351,9 +355,9 @@ def _kind(value: object) -> Kind | None:
     raise InvalidTaskError("kind", f"unknown kind {value!r}.", hint=f"One of {', '.join(KINDS)}.")
 
 
-def _metadata(value: object) -> Mapping[str, Any] | None:
+def _mapping(value: object, where: str) -> Mapping[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise InvalidTaskError("metadata", f"expected a mapping, got {type(value).__name__}.")
+        raise InvalidTaskError(where, f"expected a mapping, got {type(value).__name__}.")
     return dict(value)

@@ -120,7 +120,8 @@ def example_card(name: str = "test/model", **fields: Any) -> ModelCard:
 
 
 def _last_user_text(request: Request) -> str:
-    content = next(m["content"] for m in reversed(request.messages) if m["role"] == "user")
+    turns = [m for m in request.messages if m["role"] == "user"] or request.messages
+    content = turns[-1]["content"]
     if isinstance(content, str):
         return content
     return "\n".join(part.get("text", "") for part in content)

@@ -95,6 +95,69 @@ def test_an_answer_that_is_not_the_json_asked_for_goes_to_the_next_model_and_bot
     assert first.cost_usd > 0
 
 
+@pytest.mark.parametrize(
+    ("schema", "kept", "broken", "named"),
+    [
+        ({"type": "array", "items": {"type": "integer"}, "uniqueItems": True}, [1, 2], [1, 1],
+         "uniqueItems at #/properties/a"),
+        ({"type": "string", "pattern": r"^\p{Lu}(?=.)"}, "Éa", "éa", "pattern at #/properties/a"),
+        ({"type": "integer", "not": {"const": 0}}, 1, 0, "not at #/properties/a"),
+        ({"type": "object", "dependentRequired": {"x": ["y"]}}, {"x": 1, "y": 2}, {"x": 1},
+         "dependentRequired at #/properties/a"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_no_grammar_keeps_is_checked_afterwards_and_the_decision_says_so(
+    schema, kept, broken, named
+):
+    whole = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": whole}}
+    answers = {"small": json.dumps({"a": broken}), "large": json.dumps({"a": kept})}
+    router = router_over(Scripted(answers), with_json(SMALL), with_json(LARGE))
+    reply = router.completion("Extract it.", response_format=form)
+    assert json.loads(reply.text) == {"a": kept}
+    assert [a.outcome for a in reply.trace.attempts] == ["rejected", "answered"]
+    assert reply.decision.checked_after == (named,)
+    assert reply.decision.model_dump()["checked_after"] == [named]
+    assert f"checked after the answer: {named}" in reply.decision.explain()
+    assert "checked after" not in router.route("Extract it.").explain()
+
+
+def test_a_schema_of_json_object_is_kept_to_as_well():
+    form = {"type": "json_object", "schema": {"type": "array", "uniqueItems": True}}
+    router = router_over(
+        Scripted({"small": "[1, 1]", "large": "[1]"}), with_json(SMALL), with_json(LARGE)
+    )
+    assert router.completion("List it.", response_format=form).text == "[1]"
+    deep = router_over(
+        Scripted({"small": "[" * 100_000, "large": "[1]"}), with_json(SMALL), with_json(LARGE)
+    )
+    assert deep.completion("List it.", response_format=form).text == "[1]"
+
+
+def test_a_call_whose_arguments_break_their_schema_goes_to_the_next_model():
+    parameters = {
+        "type": "object",
+        "properties": {"ids": {"type": "array", "items": {}, "uniqueItems": True}},
+        "required": ["ids"],
+    }
+    tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
+
+    class Calling(FunctionBackend):
+        def complete(self, request: Request) -> Completion:
+            reply = super().complete(request)
+            arguments = '{"ids": [1, 1]}' if request.card.name == "acme/small" else '{"ids": [1]}'
+            calls = [ToolCall(id="c", function=FunctionCall(name="f", arguments=arguments))]
+            message = ReplyMessage(content=None, tool_calls=calls)
+            return reply.model_copy(update={"choices": [Choice(message=message)]})
+
+    router = router_over(Calling(lambda request: ""), with_json(SMALL), with_json(LARGE))
+    reply = router.completion("Do it.", tools=[tool], tool_choice="required")
+    assert reply.choices[0].message.tool_calls[0].function.arguments == '{"ids": [1]}'
+    assert "the call of 'f' does not follow its schema at ids" in reply.trace.attempts[0].error
+    assert reply.decision.checked_after == ("uniqueItems at #/properties/ids",)
+
+
 def test_where_nobody_keeps_to_the_form_the_answer_is_not_lost():
     router = router_over(Scripted({"small": "ten"}), with_json(SMALL))
     reply = router.completion("How old?", response_format=SCHEMA)

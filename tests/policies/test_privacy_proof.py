@@ -331,7 +331,9 @@ def test_the_bundled_model_opens_no_socket(listeners, bundled_model):
 
 
 def test_what_is_not_this_packages_to_say_is_named(listeners):
-    server = local("here/server", backend="litellm", api_base="http://127.0.0.1:1/v1")
+    server = local(
+        "here/server", backend="litellm", api_base="http://127.0.0.1:1/v1", server_model="phi3"
+    )
     router = make(listeners, policy="private", more=(server,), hooks=[lambda trace: None])
     with router:
         proof = router.consider("Hello there, how are you?").proof()

@@ -2,6 +2,9 @@
 
 ``personal_data.jsonl`` was written before the patterns, which were then mended on it;
 ``personal_data_unseen.jsonl`` was written and drawn afterwards, and nothing was mended on it.
+``personal_data_more.jsonl`` was written by another hand than the patterns: half of it was looked at
+when they were mended ("dev"), the other half ("held") only counted. Private and documentation
+addresses of networks are nobody's.
 Names, numbers and addresses are made up, or examples from the issuers' own documentation.
 """
 
@@ -40,10 +43,12 @@ class Count(NamedTuple):
 
 
 @cache
-def counted(name: str) -> dict[str, Count]:
+def counted(name: str, split: str | None = None) -> dict[str, Count]:
     right, wrong, missed = Counter(), Counter(), Counter()
     for line in (DATA / name).read_text("utf-8").splitlines():
         row = json.loads(line)
+        if row.get("split") != split:
+            continue
         found, held = set(find_pii(row["text"])), set(row["kinds"])
         right.update(found & held)
         wrong.update(found - held)
@@ -65,6 +70,33 @@ def test_on_lines_it_was_not_made_with(kind: str) -> None:
     assert count.right >= 10
     assert count.precision >= 0.95
     assert count.recall >= 0.95
+
+
+@pytest.mark.parametrize("kind", PII_KINDS)
+def test_on_the_half_of_another_hand_s_lines_that_was_looked_at(kind: str) -> None:
+    count = counted("personal_data_more.jsonl", "dev")[kind]
+    assert count.right >= 30
+    assert count.precision >= 0.98
+    assert count.recall >= 0.97
+
+
+@pytest.mark.parametrize("kind", PII_KINDS)
+def test_on_the_half_of_another_hand_s_lines_that_was_not(kind: str) -> None:
+    count = counted("personal_data_more.jsonl", "held")[kind]
+    assert count.right >= 30
+    assert count.precision >= 0.95
+    assert count.recall >= 0.90
+
+
+def test_few_lines_of_another_hand_without_personal_data_are_taken_for_it() -> None:
+    """Since a task is kept here for it: two of 255 lines made to be mistaken."""
+    rows = [
+        json.loads(line)
+        for line in (DATA / "personal_data_more.jsonl").read_text("utf-8").splitlines()
+    ]
+    clean = [row["text"] for row in rows if not row["kinds"] and row["split"] == "held"]
+    assert len(clean) >= 200
+    assert sum(bool(find_pii(text)) for text in clean) <= 0.02 * len(clean)
 
 
 def test_there_are_lines_enough_of_both_sorts_and_many_languages() -> None:

@@ -193,6 +193,15 @@ def _anthropic_wrong(x: Exchange) -> tuple[int, str] | None:
         return 400, "anthropic-version: header is required"
     if any(m["role"] not in ("user", "assistant") for m in x.body.get("messages", ())):
         return 400, "messages: Unexpected role"
+    for i, message in enumerate(x.body.get("messages", ())):
+        content = message["content"]
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if not blocks:
+            return 400, f"messages.{i}: all messages must have non-empty content"
+        if any(b["type"] == "text" and not b["text"].strip() for b in blocks):
+            return 400, "messages: text content blocks must contain non-whitespace text"
+    if not x.body.get("messages"):
+        return 400, "messages: at least one message is required"
     return _missing(x, "model", "messages", "max_tokens")
 
 
@@ -300,6 +309,8 @@ def _gemini_wrong(x: Exchange) -> tuple[int, str] | None:
         return 401, "Request is missing required authentication credential."
     if any(c.get("role") not in ("user", "model") for c in x.body.get("contents", ())):
         return 400, "Please use a valid role: user, model."
+    if not x.body.get("contents") or any(not c.get("parts") for c in x.body["contents"]):
+        return 400, "GenerateContentRequest.contents: contents.parts must not be empty."
     return _missing(x, "contents")
 
 

@@ -1,4 +1,4 @@
-"""Writes under a grammar as a model without any sense would: any token that llama.cpp allows."""
+"""Writes under a grammar as a model without any sense would: any token that is allowed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import random
 import numpy as np
 import pytest
 
-from modelrouter.backends.llamacpp.engine.native import Model, NativeGrammar
+from modelrouter.backends.llamacpp.engine.native import Model
+from modelrouter.backends.llamacpp.grammar.constraint import Constraint
 
 
 def written(model: Model, grammar: str, seed: int, free: int = 120) -> str:
     """A text under a grammar: at random at first, then as short as may be."""
-    native = NativeGrammar(model, grammar)
+    native = Constraint(model, grammar)
     draw = random.Random(seed)
     # Control tokens have no text, and a byte alone may be no character.
     tokens = np.array(
@@ -28,7 +29,7 @@ def written(model: Model, grammar: str, seed: int, free: int = 120) -> str:
         choices = {model.piece(t): t for t in allowed if t not in ends}
         choices = {p: t for p, t in choices.items() if p.isascii()} or choices
         if step > free or draw.random() < 0.3:
-            likely = (b'"', b"}", b"]") if draw.random() < 0.7 else (b"b", b"c", b"y")
+            likely = draw.choice([(b'"', b"}", b"]"), (b'"', b"}", b"]"), (b"b", b"c", b"y"), ()])
             choices = {p: t for p, t in choices.items() if p in likely} or choices
         token = choices[draw.choice(sorted(choices))]
         native.accept(token)

@@ -38,6 +38,7 @@ __all__ = [
     "echo_key",
     "events",
     "raw",
+    "redirect",
     "reply",
     "reset",
     "slow",
@@ -270,6 +271,15 @@ def cut(after: int = 2, *, text: str = "one two three four", reset: bool = False
     return behave
 
 
+def redirect(code: int, to: str) -> Behaviour:
+    """Point elsewhere: with the same path below another root (``http://host:port``)."""
+
+    def behave(x: Exchange) -> None:
+        x.send(code, b"", Location=f"{to}{x.handler.path}")
+
+    return behave
+
+
 def reset() -> Behaviour:
     """Reset the connection without an answer."""
     return lambda x: x.hang_up(reset=True)
@@ -296,13 +306,14 @@ class ScriptedServer:
 
     requests: list[Recorded] = field(default_factory=list)
     disconnects: int = 0
+    host: str = "127.0.0.1"
 
     def __enter__(self) -> ScriptedServer:
         self._script: list[Behaviour] = [reply()]
         self._lock = threading.Lock()
         self.disconnected = threading.Event()
         self._connections: set[socket.socket] = set()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http = _Server((self.host, 0), self._handler())
         self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, args=(0.005,), daemon=True).start()
         return self
@@ -322,7 +333,7 @@ class ScriptedServer:
     @property
     def base_url(self) -> str:
         """Where the server listens, as an OpenAI base URL."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        return f"http://{self.host}:{self._http.server_address[1]}/v1"
 
     def script(self, *behaviours: Behaviour) -> None:
         """What to do with the coming calls."""
@@ -340,6 +351,9 @@ class ScriptedServer:
             protocol_version = "HTTP/1.1"
             wbufsize = 0
             disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                self.do_POST()  # what becomes of a POST after some redirects
 
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length", 0))
@@ -363,6 +377,11 @@ class ScriptedServer:
                 server._connections.discard(self.connection)
 
         return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    """Connections that wait to be taken: with five, a crowd's are reset."""
 
 
 def _head(x: Exchange, kind: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from modelrouter.catalog.card import ModelCard, Speed
 from modelrouter.config import GenerationSettings
+from modelrouter.payload import payload
 from modelrouter.response import Chunk, Completion, EmbeddingResponse, ImagesResponse
 from modelrouter.signals.base import Tokenizer
 
@@ -46,6 +47,16 @@ class Request:
     tool_choice: Any = None
     response_format: Mapping[str, Any] | None = None
     timeout_s: float | None = None
+
+    def payload(self) -> dict[str, Any]:
+        """Its body, as it is sent and as it was read for personal data."""
+        return payload(
+            self.messages,
+            tools=self.tools,
+            tool_choice=self.tool_choice,
+            response_format=self.response_format,
+            parameters=self.settings.as_parameters(),
+        )
 
 
 @dataclass(frozen=True, slots=True)

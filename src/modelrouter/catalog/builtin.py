@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelrouter._common.toml import loads
+from modelrouter.catalog.address import shown
 from modelrouter.catalog.clip import clip_fields
 from modelrouter.catalog.gguf import GGUFHeader, check
 from modelrouter.catalog.prices import PriceEntry, look_up
@@ -186,7 +187,7 @@ def server_fields(address: str, model: str | None, name: str | None = None) -> d
     ``model`` is what the server calls it, ``name`` what the card is to be called; where
     builtin.toml has that name, it brings what is said there.
     """
-    name = name or model or address
+    name = name or model or shown(address)
     known = card_fields(name) if _is_local(name) else {}
     return {
         "families": ["slm"],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
+from typing_extensions import Self
 
+from modelrouter.catalog.address import here, shown
 from modelrouter.config import Configured, RateLimit
 from modelrouter.task import Kind
 
@@ -91,15 +93,26 @@ class Speed(Configured):
 
 def _check_loopback(address: str | None) -> None:
     """A card that says local while it sends text elsewhere would break every private policy."""
-    host = urlsplit(address or "").hostname or ""
-    with contextlib.suppress(ValueError):  # a name, no number
-        if ipaddress.ip_address(host).is_loopback:
+    with contextlib.suppress(ValueError):  # nothing that can be read; what it says may be secret
+        if here(urlsplit(address or "").hostname or ""):
             return
-    if host != "localhost":
-        raise ValueError(
-            "location='local', but api_base is not an address of this machine (127.0.0.1, ::1, "
-            "localhost): make it location='hosted'"
-        )
+    raise ValueError(
+        "location='local', but api_base is not an address of this machine (127.0.0.1, ::1, "
+        "localhost): make it location='hosted'"
+    )
+
+
+def _kept_apart(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields, a secret in ``api_base`` taken out of it into ``api_address``."""
+    found = dict(fields)
+    given, whole = found.get("api_base"), found.get("api_address")
+    if isinstance(whole, SecretStr):
+        whole = whole.get_secret_value()
+    if not isinstance(given, str) or (isinstance(whole, str) and shown(whole) == given):
+        return found
+    found["api_base"] = shown(given)
+    found["api_address"] = None if found["api_base"] == given else SecretStr(given)
+    return found
 
 
 class ModelCard(Configured):
@@ -137,7 +150,11 @@ class ModelCard(Configured):
         chat_template: for a local model, in place of its file's own: Jinja, or one of alpaca,
             chatml, gemma, llama-3, mistral, phi-2, zephyr.
         api_base, api_key, api_key_env: where and with which key a hosted model is reached, or a
-            server on this machine; such a server is sent no key but ``api_key_env``'s.
+            server on this machine; such a server is sent no key but ``api_key_env``'s. A name,
+            password or key within the address is kept in ``api_address`` and shown nowhere.
+        api_address: the whole address where ``api_base`` does not show all of it; set by itself.
+        follow_redirects: whether a server that points elsewhere is followed there. A local model
+            is followed to addresses of this machine only.
         server_model: what an OpenAI-compatible server on this machine calls the model.
         rate_limit: requests and tokens a minute that its provider allows; ``None`` for any.
     """
@@ -175,10 +192,17 @@ class ModelCard(Configured):
     lora_scale: float = Field(default=1.0, allow_inf_nan=False)
     chat_template: str | None = None
     api_base: str | None = None
+    api_address: SecretStr | None = None
+    follow_redirects: bool = False
     api_key: SecretStr | None = None
     api_key_env: str | None = None
     server_model: str | None = Field(default=None, min_length=1)
     rate_limit: RateLimit | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, fields: Any) -> Any:
+        return _kept_apart(fields) if isinstance(fields, Mapping) else fields
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelCard:
@@ -188,12 +212,29 @@ class ModelCard(Configured):
         if self.location == "local" and self.api_key is not None:
             raise ValueError("a local model takes no api_key")
         if self.location == "local" and (self.api_base or self.backend == "litellm"):
-            _check_loopback(self.api_base)
+            _check_loopback(self.address)
         if self.lora is not None and (self.path is None or self.backend != "llamacpp"):
             raise ValueError("lora is for a local model with a path: ModelCard.local(PATH, lora=)")
         if self.server_model is not None and self.location != "local":
             raise ValueError("server_model is for a server on this machine, with location='local'")
+        named = self.server_model is not None or self.name.startswith("openai/")
+        if self.location == "local" and self.backend == "litellm" and not named:
+            raise ValueError(
+                "a server on this machine needs server_model, what it calls the model: "
+                "ModelCard.server(ADDRESS, model=...)"
+            )
         return self
+
+    @property
+    def address(self) -> str | None:
+        """Where it is reached: ``api_base`` with whatever secret belongs to it; not to be shown."""
+        return self.api_base if self.api_address is None else self.api_address.get_secret_value()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; a secret in a new ``api_base`` is kept apart there too."""
+        if update is not None and "api_base" in update:
+            update = _kept_apart({"api_address": None, **update})
+        return super().model_copy(update=update, deep=deep)
 
     @classmethod
     def hosted(cls, name: str, **fields: Any) -> ModelCard:
@@ -265,7 +306,8 @@ class ModelCard(Configured):
         from modelrouter.catalog.builtin import server_fields
 
         name = fields.get("name")
-        checked = cls(**{**server_fields(address, model, name), **fields})  # before it is asked
+        asked = model or "any"
+        checked = cls(**{**server_fields(address, asked, name), **fields})  # before it is asked
         if model is not None and not probe:
             return checked
         from modelrouter.catalog.server import probe as ask

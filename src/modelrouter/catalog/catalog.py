@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 
 from modelrouter.catalog.card import Axes, Family, Location, ModelCard
-from modelrouter.exceptions import UnknownModelError
+from modelrouter.exceptions import ConfigurationError, UnknownModelError
 from modelrouter.task import Kind
 
 __all__ = ["Catalog"]
@@ -42,7 +42,14 @@ class Catalog:
 
         Raises:
             UnknownModelError: with the nearest names.
+            ConfigurationError: it is no name at all.
         """
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                f"model={name!r} is no name of a model.",
+                hint='Give one name, or "auto"; to choose among several, '
+                'policy=Policy(rules=[Rule.when().only("NAME", "NAME")]).',
+            )
         if name in self._cards:
             return self._cards[name]
         meant = self._short.get(_plain(str(name)), [])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
+from modelrouter.catalog.address import shown
+from modelrouter.catalog.loopback import ElsewhereError, transport
 from modelrouter.exceptions import APIConnectionError, ConfigurationError, MalformedResponseError
 
 __all__ = ["LONGEST_WAIT_S", "probe", "start_hint"]
@@ -38,8 +37,8 @@ def start_hint(address: str) -> str:
 def probe(address: str, model: str | None) -> dict[str, Any]:
     """Card fields from ``GET {address}/models``: the model's name and, where told, its window.
 
-    No proxy is asked on the way, and no key is sent. ``model`` may be left out where the server
-    has one only.
+    No proxy is asked on the way, no key is sent, no redirect followed. ``model`` may be left out
+    where the server has one only.
 
     Raises:
         APIConnectionError: nobody answers there.
@@ -54,7 +53,8 @@ def probe(address: str, model: str | None) -> dict[str, Any]:
         problem = "which of its models is not said" if model is None else f"it has no {model!r}"
         names = ", ".join(repr(name) for name in sorted(listed)[:8]) or "none"
         raise ConfigurationError(
-            f"The server at {address}: {problem}.", hint=f"Name one with model=; it has {names}."
+            f"The server at {shown(address)}: {problem}.",
+            hint=f"Name one with model=; it has {names}.",
         )
     window = _window(entry)
     return {"server_model": entry["id"], **({} if window is None else {"context_window": window})}
@@ -62,22 +62,29 @@ def probe(address: str, model: str | None) -> dict[str, Any]:
 
 def _listed(address: str) -> dict[str, Mapping[str, Any]]:
     """The server's models by name."""
-    # A handler without proxies: what is on this machine is not to leave it on its way back here.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    import httpx2
+
+    parts = urlsplit(address)
+    url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/models"))
     try:
-        with opener.open(f"{address.rstrip('/')}/models", timeout=LONGEST_WAIT_S) as answer:
-            models = json.load(answer)["data"]
-        return {str(model["id"]): model for model in models}
-    except urllib.error.HTTPError as exc:
-        problem = f"it answered /models with status {exc.code}"
+        with httpx2.Client(
+            transport=transport(httpx2), timeout=LONGEST_WAIT_S, trust_env=False
+        ) as client:
+            answer = client.get(url)
+        if answer.is_success:
+            return {str(model["id"]): model for model in answer.json()["data"]}
+        problem = f"it answered /models with status {answer.status_code}"
     except (ValueError, KeyError, TypeError) as exc:
         problem = f"its list of models cannot be read ({type(exc).__name__})"
-    except OSError as exc:
+    except (httpx2.HTTPError, httpx2.InvalidURL, ElsewhereError):
+        # Raised below: the original names the address, which may hold a password.
+        problem = ""
+    if not problem:
         raise APIConnectionError(
-            f"No server answers at {address}.", hint=start_hint(address)
-        ) from exc
+            f"No server answers at {shown(address)}.", hint=start_hint(address)
+        )
     raise MalformedResponseError(
-        f"The server at {address}: {problem}.",
+        f"The server at {shown(address)}: {problem}.",
         hint="Give the root of its OpenAI-compatible API; most servers have it under /v1.",
     )
 

@@ -89,6 +89,7 @@ class ChatCalls:
             max_tokens=None if isinstance(max_tokens, Unset) else max_tokens,
             kind=options.get("kind"),
             metadata=options.get("metadata"),
+            parameters=settings.as_parameters() or None,
         )
         if built.max_tokens is not None and isinstance(max_tokens, Unset):
             settings = replace(settings, max_tokens=built.max_tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -158,8 +158,14 @@ def _reply(
 
 def _items(given: Embeddable) -> tuple[Any, ...]:
     """What was given, one or many, one by one."""
-    if isinstance(given, (str, bytes, Path)) or not isinstance(given, Iterable):
+    if isinstance(given, str) or _is_picture(given):
         return (given,)
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
+        raise InvalidTaskError(
+            "input",
+            f"expected a text, a picture or a list of them, got {type(given).__name__}.",
+            hint='As "a text" or ["a text", Path("fox.png")].',
+        )
     return tuple(given)
 
 

@@ -96,7 +96,9 @@ def _drawing(
     if not isinstance(prompt, str) or not prompt.strip():
         raise InvalidTaskError("prompt", "says nothing.", hint="Say what is to be seen.")
     told = drawing_options(options)
-    task = Task.of(prompt, kind="image_generation", metadata=options.get("metadata"))
+    task = Task.of(
+        prompt, kind="image_generation", metadata=options.get("metadata"), parameters=told
+    )
     settings = GenerationSettings(extra={"n": told["n"]} if "n" in told else {})
     policy = core.routing.policy_of(options.get("policy"))
     decision = core.routing.decide(task, model, policy)

@@ -176,6 +176,23 @@ _PASSED_ON: Final = (
 )
 
 
+_MAPPING: Final = (Mapping, "a mapping")
+_KINDS: Final[dict[str, tuple[Any, str]]] = {
+    "stop": ((str, list, tuple), "a text or a list of texts"),
+    "seed": (int, "a whole number"),
+    "n": (int, "a whole number"),
+    "user": (str, "a text"),
+    "logit_bias": _MAPPING,
+    "logprobs": (bool, "True or False"),
+    "top_logprobs": (int, "a whole number"),
+    "parallel_tool_calls": (bool, "True or False"),
+    "reasoning_effort": (str, "a text"),
+    "extra_body": _MAPPING,
+    "stream_options": _MAPPING,
+}
+"""What may be given where nothing else looks at it before a provider does."""
+
+
 def check_names(options: Mapping[str, Any], known: type = CallOptions) -> None:
     """Refuse a misspelt option.
 
@@ -209,6 +226,21 @@ def generation_settings(options: Mapping[str, Any]) -> GenerationSettings:
     if given.get("max_tokens", UNSET) in (UNSET, None) and "max_completion_tokens" in options:
         given["max_tokens"] = options["max_completion_tokens"]
     extra = {n: options[n] for n in _PASSED_ON if options.get(n) is not None}
+    for name, (kind, what) in _KINDS.items():
+        value = options.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ConfigurationError(
+                f"{name} must be {what}, got {value!r}.", hint=f"Leave {name} out, or give {what}."
+            )
+    stops = options.get("stop")
+    if not isinstance(stops, str) and any(not isinstance(stop, str) for stop in stops or ()):
+        raise ConfigurationError(
+            f"stop={stops!r} holds what is no text.", hint='As "END" or ["END", "STOP"].'
+        )
+    if extra.get("n", 1) < 1:
+        raise ConfigurationError(f"n={extra['n']!r} is out of range.", hint="Use 1 or more.")
     return GenerationSettings(**given, extra=extra)
 
 
@@ -246,11 +278,11 @@ def checked_conversation(conversation: object) -> str | None:
     )
 
 
-def checked_texts(texts: Any, options: Mapping[str, Any]) -> tuple[str, ...]:
+def checked_texts(texts: Iterable[Any], options: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts of a call for embeddings, whose options are checked too.
 
     Raises:
-        InvalidTaskError: ``input`` is neither a text nor a list of texts, or holds none.
+        InvalidTaskError: ``input`` holds no text, an empty one, or what is not a text.
         ConfigurationError: an option is unknown, or has a value that is not offered.
     """
     check_names(options, EmbeddingOptions)
@@ -259,7 +291,7 @@ def checked_texts(texts: Any, options: Mapping[str, Any]) -> tuple[str, ...]:
             f"encoding_format={options['encoding_format']!r} is not offered.",
             hint="Vectors are lists of numbers: 'float'.",
         )
-    found = (texts,) if isinstance(texts, str) else tuple(texts)
+    found = tuple(texts)
     if not found:
         raise InvalidTaskError("input", "holds no text.", hint="Give at least one.")
     for place, text in enumerate(found):

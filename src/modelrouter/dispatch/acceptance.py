@@ -10,6 +10,7 @@ from typing import Any
 from modelrouter.catalog.card import ModelCard
 from modelrouter.policies.base import Policy
 from modelrouter.response import Choice, Completion, least_confidence
+from modelrouter.schemas import problem
 from modelrouter.scoring.confidence import Curves
 from modelrouter.task import Kind, Task
 
@@ -68,7 +69,7 @@ def _complaints(
             if why:
                 yield "form", why
         if task.tools and choice.message.tool_calls:
-            why = _call_problem(choice, _names(task))
+            why = _call_problem(choice, _parameters(task))
             if why:
                 yield "calls", why
     if policy.accept is not None:
@@ -91,40 +92,34 @@ def _form_problem(choice: Choice, wanted: Mapping[str, Any]) -> str:
         return ""
     try:
         found = json.loads(choice.message.content or "")
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         cut = " (cut off at max_tokens)" if choice.finish_reason == "length" else ""
         return f"the answer is not JSON{cut}: {exc}"
-    if kind == "json_object":
+    holder = (wanted.get("json_schema") or {}) if kind == "json_schema" else wanted
+    schema = holder.get("schema")
+    if schema is None and kind == "json_object":
         return "" if isinstance(found, dict) else "the answer is JSON, but no object"
-    schema = (wanted.get("json_schema") or {}).get("schema")
-    return _schema_problem(found, schema) if schema else ""
+    why = problem(found, schema) if schema is not None else ""
+    return why and f"the answer {why}"
 
 
-def _schema_problem(found: object, schema: Mapping[str, Any]) -> str:
-    import jsonschema
-
-    try:
-        jsonschema.validate(found, schema)
-    except jsonschema.ValidationError as exc:
-        place = "/".join(map(str, exc.absolute_path)) or "the whole answer"
-        return f"the answer does not follow its schema at {place}: {exc.message[:200]}"
-    except jsonschema.SchemaError:  # the provider has taken it; nothing can be held against it
-        return ""
-    return ""
-
-
-def _call_problem(choice: Choice, names: frozenset[str]) -> str:
+def _call_problem(choice: Choice, parameters: Mapping[str, Any]) -> str:
     for call in choice.message.tool_calls or ():
-        if call.function.name not in names:
+        if call.function.name not in parameters:
             return f"the answer calls {call.function.name!r}, which was not offered"
         try:
             arguments = json.loads(call.function.arguments or "{}")
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             return f"the arguments of {call.function.name!r} are not JSON: {exc}"
         if not isinstance(arguments, dict):
             return f"the arguments of {call.function.name!r} are not a JSON object"
+        why = problem(arguments, parameters[call.function.name])
+        if why:
+            return f"the call of {call.function.name!r} {why}"
     return ""
 
 
-def _names(task: Task) -> frozenset[str]:
-    return frozenset(str((tool.get("function") or {}).get("name")) for tool in task.tools)
+def _parameters(task: Task) -> dict[str, Any]:
+    """The schema of each function's parameters, by its name."""
+    functions = (tool.get("function") or {} for tool in task.tools)
+    return {str(f.get("name")): f.get("parameters") or {} for f in functions}

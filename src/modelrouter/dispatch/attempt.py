@@ -16,6 +16,7 @@ from modelrouter.guards.chain import Permit
 from modelrouter.guards.worst_case import intent_of
 from modelrouter.policies.decision import Candidate
 from modelrouter.task import Task
+from modelrouter.turns import said
 
 __all__ = ["Asked", "admitted", "heard", "may_be_asked", "request_for"]
 
@@ -102,7 +103,7 @@ def request_for(call: Call[Any], card: ModelCard, left: float, floor: float | No
         )
     return Request(
         card=card,
-        messages=_task_for(card, call.task).to_openai(),
+        messages=said(_task_for(card, call.task).to_openai()),
         settings=settings,
         tools=call.task.tools,
         tool_choice=call.task.tool_choice,

@@ -341,7 +341,7 @@ def _model(card: ModelCard) -> list[Any]:
     if card.path is not None and card.path.exists():
         found = card.path.stat()
         file = (found.st_size, found.st_mtime_ns)
-    return [card.name, card.backend, card.api_base or "", str(card.path or ""), *(file or ())]
+    return [card.name, card.backend, card.address or "", str(card.path or ""), *(file or ())]
 
 
 def _read(body: bytes) -> CachedAnswer | None:

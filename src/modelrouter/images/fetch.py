@@ -39,10 +39,16 @@ def _fetched(url: str, timeout_s: float) -> bytes:
     import http.client
     import urllib.request
 
+    class Stay(urllib.request.HTTPRedirectHandler):
+        """A redirect is an error: where a provider says that the picture is, it is."""
+
+        def redirect_request(self, *_: object) -> None:
+            return None
+
     if not url.startswith(("http://", "https://")):
         raise MalformedResponseError(f"The picture's address {url[:60]!r} is not a web address.")
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as answer:
+        with urllib.request.build_opener(Stay).open(url, timeout=timeout_s) as answer:
             data: bytes = answer.read(_MOST + 1)
     except (OSError, http.client.HTTPException, ValueError) as exc:
         raise APIConnectionError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from modelrouter.catalog.card import Location, ModelCard
@@ -12,8 +13,10 @@ from modelrouter.exceptions import (
     UnsupportedModalityError,
 )
 from modelrouter.policies.privacy_proof import Hop, Proof, RouterSetup, checks
+from modelrouter.schemas import Unreadable, kept
 from modelrouter.scoring.base import RoutingContext
 from modelrouter.signals.base import Signals
+from modelrouter.task import Task
 
 __all__ = ["Candidate", "Decision", "Reason", "ReasonCode"]
 
@@ -300,6 +303,20 @@ class Decision:
         return self.chosen.reason
 
     @property
+    def checked_after(self) -> tuple[str, ...]:
+        """What of the schema asked for no grammar keeps, as ``"uniqueItems at #/properties/a"``.
+
+        A local model writes under a grammar, so that its answer follows the rest of the schema; by
+        these keywords it is checked when it is there, as a hosted model's answer is by all. One
+        that fails is not taken: the next candidate is asked.
+        """
+        found: list[str] = []
+        for schema in _schemas(self.context.task):
+            with contextlib.suppress(Unreadable):  # told where it is to be followed
+                found += kept(schema).after
+        return tuple(dict.fromkeys(found))
+
+    @property
     def best_if_enabled(self) -> Candidate | None:
         """The best candidate that lacks nothing but a key or a file here."""
         return next(
@@ -358,6 +375,8 @@ class Decision:
             + (f", personal data: {', '.join(s.pii)}" if s.pii else ""),
             f"policy {self.policy}",
         ]
+        if self.checked_after:
+            lines.append(f"checked after the answer: {', '.join(self.checked_after)}")
         for place, c in enumerate(self.candidates, 1):
             mark = f"{place}." if c.feasible else "-"
             lines.append(
@@ -375,6 +394,7 @@ class Decision:
             "location": chosen.card.location if chosen else None,
             "policy": self.policy,
             "signals": self.signals.model_dump(),
+            "checked_after": list(self.checked_after),
             "candidates": [c.model_dump() for c in self.candidates],
         }
 
@@ -448,6 +468,17 @@ def _decided(
     return Decision.of(
         candidates, policy=policy, context=context, confined_by=confined_by, setup=setup
     )
+
+
+def _schemas(task: Task) -> Iterator[Any]:
+    """The schemas that an answer, or a call that has to be made, must follow."""
+    form = task.response_format or {}
+    holder = form.get("json_schema") if form.get("type") == "json_schema" else form
+    if isinstance(holder, Mapping) and "schema" in holder:
+        yield holder["schema"]
+    if task.tool_choice not in (None, "auto", "none"):
+        functions = [tool.get("function") or {} for tool in task.tools]
+        yield from (f["parameters"] for f in functions if f.get("parameters"))
 
 
 def _ruled_out_by(candidate: Candidate, code: ReasonCode) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelrouter.payload import carried
 from modelrouter.signals.base import (
     LONG_CONTEXT_TOKENS,
     Difficulty,
@@ -42,16 +43,15 @@ def read(
 ) -> Signals:
     """Read a task's signals: pure arithmetic on its text, no I/O.
 
-    Kind, difficulty and language are the last user turn's; context and personal data the whole
-    conversation's. ``difficulty`` is a scorer's ``read``; ``tokenizer`` counts exactly where one is
-    at hand.
+    Kind, difficulty and language are the last user turn's; context is the whole conversation's;
+    personal data is looked for in all that a request would carry. ``difficulty`` is a scorer's
+    ``read``; ``tokenizer`` counts exactly where one is at hand.
     """
     kind, confidence = detect_kind(task)
     text = task.text
     language = detect_language(text)
     context = count(task, kind, tokenizer, language)
     complexity, skills = difficulty(text, kind)
-    whole = text if len(task.messages) == 1 else "\n".join(m.text for m in task.messages)
     return Signals(
         kind=kind,
         kind_confidence=confidence,
@@ -61,8 +61,8 @@ def read(
         token_error=context.error,
         needs=_needs(task, kind, context.prompt + context.output),
         language=language,
-        pii=find_pii(whole),
-        characters=len(whole),
+        pii=find_pii(carried(task)),
+        characters=sum(len(m.text) for m in task.messages) + len(task.messages) - 1,
         user_turns=task.user_turns,
         system_tokens=context.system,
         difficulty=skills,

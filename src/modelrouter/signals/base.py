@@ -47,7 +47,7 @@ class Signals:
         token_error: relative error of ``prompt_tokens`` (0.0 when counted exactly).
         needs: what a model must have: vision, tools, json_schema, long_context.
         language: ISO 639-1 code of the last user turn, ``"und"`` where undetermined.
-        pii: kinds of personal data seen anywhere in the conversation (``"email"``, ...), and
+        pii: kinds of personal data seen anywhere in what a request carries (``"email"``, ...), and
             ``"unread"`` where a long table or encoded text was not looked at whole.
         characters: length of the whole conversation's text.
         user_turns: user turns in the conversation.

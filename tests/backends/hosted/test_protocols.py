@@ -11,8 +11,10 @@ import pytest
 from modelrouter import (
     AuthenticationError,
     BadRequestError,
+    Catalog,
     Completion,
     RateLimitError,
+    Router,
     ServerError,
 )
 from modelrouter.backends.base import Request
@@ -262,3 +264,68 @@ def test_a_blocked_prompt_is_an_answer_of_content_filter(server, whole_way, ask)
     server.script(raw(json.dumps(body)))
     got = whole_way(ask())
     assert (got.text, reason_of(got)) == ("", "content_filter")
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+HISTORIES: dict[str, list[dict[str, Any]]] = {
+    "an answer without text": [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "two"},
+    ],
+    "an answer of None": [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": None},
+        {"role": "user", "content": "two"},
+    ],
+    "an answer that only reasons": [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": None, "reasoning_content": "hm"},
+        {"role": "user", "content": "two"},
+    ],
+    "an empty question": [
+        {"role": "user", "content": "  "},
+        {"role": "assistant", "content": "yes?"},
+        {"role": "user", "content": "two"},
+    ],
+    "empty parts": [
+        {"role": "user", "content": [{"type": "text", "text": ""}, {"type": "text", "text": "a"}]},
+    ],
+    "an empty text beside a call": [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": None},
+    ],
+    "a system prompt alone": [{"role": "system", "content": "Say hello."}],
+    "an empty system prompt": [
+        {"role": "system", "content": ""},
+        {"role": "user", "content": "two"},
+    ],
+    "a developer's prompts alone": [
+        {"role": "system", "content": "Be kind."},
+        {"role": "developer", "content": "Say hello."},
+    ],
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("name", THREE, indirect=True)
+def test_history_as_programs_send_it_back_is_one_that_the_provider_takes(
+    server, ask, protocol, name, history
+):
+    """The servers refuse empty contents, as the providers do."""
+    server.script(protocol.answer(Answer("hello")))
+    card = ask().card
+    tools = [TOOL] if "call" in history else None
+    with Router(catalog=Catalog([card])) as router:
+        reply = router.completion(messages=HISTORIES[history], model=name, tools=tools)
+    assert reply.text == "hello"
+    assert '"reasoning_content"' not in json.dumps(server.requests[-1].body)
+
+
+@pytest.mark.parametrize("name", ["openai/gpt-4o"], indirect=True)
+def test_openai_gets_a_system_prompt_as_one(server, ask, protocol, name):
+    server.script(protocol.answer(Answer("hello")))
+    with Router(catalog=Catalog([ask().card])) as router:
+        router.completion(messages=HISTORIES["a system prompt alone"], model=name)
+    assert server.requests[-1].body["messages"] == HISTORIES["a system prompt alone"]

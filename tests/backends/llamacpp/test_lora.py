@@ -172,7 +172,7 @@ def stray(weights: dict[str, Any]) -> None:
         ({"change": rename}, "does not have"),
         ({"change": narrow}, r"\(64, 64\)"),
         ({"change": other_rank}, r"\(64, 2\)"),
-        ({"change": stray}, "no part of a LoRA"),
+        ({"change": stray}, "not part of a LoRA"),
     ],
 )
 def test_an_adapter_that_does_not_fit_is_refused_before_it_is_loaded(
@@ -201,7 +201,7 @@ def test_files_that_are_missing_cut_or_no_gguf(base: Path, adapter: Path, tmp_pa
         ModelCard.local(base, lora=cut)
     noise = tmp_path / "noise.gguf"
     noise.write_bytes(bytes(200))
-    with pytest.raises(ModelFileError, match="no GGUF"):
+    with pytest.raises(ModelFileError, match="not a GGUF"):
         ModelCard.local(base, lora=noise)
     with pytest.raises(ModelFileError, match="is not an adapter"):
         ModelCard.local(base, lora=base)

@@ -235,3 +235,45 @@ def test_control_tokens_typed_by_a_user_stay_text_in_messages_and_tools(
     control = [t for t in tokens if t < 5]
     assert len(control) == 2  # the template's own
     assert text_of(model, tokens).count("<|end|>") == 2
+
+
+# As Mistral's and Gemma's files have it: no turns of one speaker in a row, no system turn.
+STRICT = (
+    "{%- for m in messages -%}"
+    "{%- if (m['role'] == 'user') != (loop.index0 % 2 == 0) -%}"
+    "{{- raise_exception('roles must alternate user/assistant') -}}{%- endif -%}"
+    "{{- '<' ~ m['role'] ~ '>' ~ m['content'] -}}{%- endfor -%}<assistant>"
+)
+STRICT_WITH_SYSTEM = (
+    "{%- if messages[0]['role'] == 'system' -%}{{- '<system>' ~ messages[0]['content'] -}}"
+    "{%- set messages = messages[1:] -%}{%- endif -%}" + STRICT
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "messages", "prompt"),
+    [
+        (STRICT, [ONE, TWO], "<user>Hi\n\nBye<assistant>"),
+        (STRICT, [SYSTEM, ONE, ANSWER, TWO],
+         "<user>Be brief.\n\nHi<assistant>Hello<user>Bye<assistant>"),
+        (STRICT, [SYSTEM], "<user>Be brief.<assistant>"),
+        (STRICT_WITH_SYSTEM, [SYSTEM, ONE, TWO], "<system>Be brief.<user>Hi\n\nBye<assistant>"),
+        (STRICT_WITH_SYSTEM, [SYSTEM], "<system>Be brief.<assistant>"),
+        (STRICT_WITH_SYSTEM, [SYSTEM, SYSTEM, ONE],
+         "<system>Be brief.\n\nBe brief.<user>Hi<assistant>"),
+    ],
+)  # fmt: skip
+def test_a_template_that_demands_turns_gets_them(
+    tmp_path: Path, source: str, messages: list[dict[str, Any]], prompt: str
+) -> None:
+    path = make_tiny_gguf(tmp_path / "t.gguf", chat_template=source)
+    model = Model(path)
+    tokens = PromptWriter(model, path, None).write(messages, "m")
+    assert b"".join(map(model.piece, tokens)).decode() == prompt
+
+
+def test_a_template_that_takes_nothing_says_what_it_said_first(tmp_path: Path) -> None:
+    source = "{{- raise_exception('no ' ~ messages | length) -}}"
+    path = make_tiny_gguf(tmp_path / "t.gguf", chat_template=source)
+    with pytest.raises(BadRequestError, match="refuses these messages: no 2"):
+        PromptWriter(Model(path), path, None).write([ONE, TWO], "m")

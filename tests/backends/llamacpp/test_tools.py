@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from modelrouter.backends.base import Request
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
-from modelrouter.backends.llamacpp.engine.native import Model, NativeGrammar, log
+from modelrouter.backends.llamacpp.engine.native import Model, log
+from modelrouter.backends.llamacpp.grammar.constraint import Constraint
 from modelrouter.backends.llamacpp.grammar.response_format import calls_grammar
 from modelrouter.backends.llamacpp.prompt import PromptWriter, plain_messages
 from modelrouter.backends.llamacpp.tools import (
@@ -245,7 +246,7 @@ def test_a_call_that_is_required_is_written_in_the_familys_form_with_valid_argum
     model: tuple[Model, Path], form: str
 ) -> None:
     choice = chosen_tools(TOOLS, "required", "m")
-    grammar = calls_grammar(choice, FORMS[form], "m")
+    grammar, _ = calls_grammar(choice, FORMS[form], "m")
     seen = set()
     for seed in range(12):
         content, calls = calls_of(written(model[0], grammar, seed), form)
@@ -261,14 +262,14 @@ def test_a_call_that_is_required_is_written_in_the_familys_form_with_valid_argum
 
 def test_a_named_function_is_the_only_one_that_is_called(model: tuple[Model, Path]) -> None:
     named = {"type": "function", "function": {"name": "get_time"}}
-    grammar = calls_grammar(chosen_tools(TOOLS, named, "m"), FORMS["hermes"], "m")
+    grammar, _ = calls_grammar(chosen_tools(TOOLS, named, "m"), FORMS["hermes"], "m")
     for seed in range(4):
         assert calls_of(written(model[0], grammar, seed), "hermes") == ("", [("get_time", {})])
 
 
-def test_parameters_that_a_grammar_cannot_say_are_refused_with_the_functions_name() -> None:
+def test_parameters_that_cannot_be_read_are_refused_with_the_functions_name() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"not": {}}}}
-    with pytest.raises(BadRequestError, match=r"function 'f' cannot be kept to: 'not' at #"):
+    with pytest.raises(BadRequestError, match=r"function 'f' cannot be read: #: nothing is valid"):
         calls_grammar(chosen_tools((tool,), "required", "m"), FORMS["json"], "m")
 
 
@@ -337,9 +338,9 @@ def test_a_marker_that_is_a_control_token_may_be_written_where_a_call_is_forced(
     tmp_path: Path,
 ) -> None:
     model = Model(make_tiny_gguf(tmp_path / "t.gguf", more_markers=("<tool_call>",)))
-    grammar = calls_grammar(chosen_tools(TOOLS, "required", "m"), FORMS["hermes"], "m")
-    native = NativeGrammar(model, grammar, [model.n_vocab - 1])
-    allowed = native.allowed(np.arange(model.n_vocab, dtype=np.int32))
+    grammar, _ = calls_grammar(chosen_tools(TOOLS, "required", "m"), FORMS["hermes"], "m")
+    constraint = Constraint(model, grammar, {model.n_vocab - 1: b"<tool_call>"})
+    allowed = constraint.allowed(np.arange(model.n_vocab, dtype=np.int32))
     assert allowed[model.n_vocab - 1]
     assert not allowed[MARKERS.index("<|user|>")]
 

@@ -9,7 +9,8 @@ file and list of Anthropic's headers instead of downloading them (``LITELLM_LOCA
 and ``LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS`` are set unless they are already, and stay), downloads
 no tokenizers, sends no telemetry, prints no advice, its loggers are silent unless ``LITELLM_LOG``
 is set, and a model may repeat itself in a stream without an error (unless
-``REPEATED_STREAMING_CHUNK_LIMIT`` is set).
+``REPEATED_STREAMING_CHUNK_LIMIT`` is set). The classes of httpx's clients get a property in place
+of their attribute ``follow_redirects``; it says what that said, but for calls made here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, TypeVar
 
 from modelrouter.backends.base import Request
+from modelrouter.backends.hosted.calling import athrough_own_client, through_own_client
+from modelrouter.backends.hosted.clients import asking
 from modelrouter.backends.hosted.embeddings import HostedEmbeddings
 from modelrouter.backends.hosted.errors import timed_out, translate
 from modelrouter.backends.hosted.images import HostedImages
@@ -58,7 +61,7 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         module = litellm()
         error: BackendError
         try:
-            call = _once(lambda: module.completion(**parameters(request)))
+            call = _once(lambda: _completion(module, request.card, parameters(request)))
             with BoundedIterator(call, Deadline(request.timeout_s)) as answers:
                 return completion(next(answers), request)
         except TIMEOUTS:
@@ -76,7 +79,7 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
             # The bound is ours, and litellm's own would cost a tenth of a millisecond.
             given = {**parameters(request), "timeout": None}
             async with Deadline(request.timeout_s).bound():
-                response = await _acompletion(module, given)
+                response = await _acompletion(module, request.card, given)
             return completion(response, request)
         except TIMEOUTS:
             error = timed_out(request.card, request.timeout_s)
@@ -107,11 +110,13 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         error: BackendError | None = None
         try:
             async with reader.deadline.bound():
-                source = await _acompletion(module, parameters(request, stream=True))
+                given = parameters(request, stream=True)
+                source = await _acompletion(module, request.card, given)
                 reader.source = source
             while True:
                 async with reader.deadline.bound():
-                    raw = await anext(source, None)
+                    with asking(request.card):  # some are sent when the first piece is asked for
+                        raw = await anext(source, None)
                 if raw is None:
                     break
                 if (chunk := reader.read(raw)) is not None:
@@ -143,9 +148,15 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         """As :meth:`close`."""
 
 
-async def _acompletion(module: Any, given: dict[str, Any]) -> Any:
+def _completion(module: Any, card: ModelCard, given: dict[str, Any]) -> Any:
+    with asking(card):
+        return module.completion(**through_own_client(card, given))
+
+
+async def _acompletion(module: Any, card: ModelCard, given: dict[str, Any]) -> Any:
     await entered(module)
-    return await module.acompletion(**given)
+    with asking(card):
+        return await module.acompletion(**athrough_own_client(card, given))
 
 
 def _once(call: Callable[[], T]) -> Generator[T, None, None]:
@@ -153,9 +164,16 @@ def _once(call: Callable[[], T]) -> Generator[T, None, None]:
 
 
 def _events(module: Any, reader: StreamReader) -> Generator[Any, None, None]:
-    reader.source = source = module.completion(**parameters(reader.request, stream=True))
+    card = reader.request.card
+    given = parameters(reader.request, stream=True)
+    reader.source = source = _completion(module, card, given)
+    pieces = iter(source)
     try:
-        for raw in source:  # noqa: UP028 (`yield from` would look for a close that it lacks)
+        while True:
+            with asking(card):  # some are sent when the first piece is asked for
+                raw = next(pieces, None)
+            if raw is None:
+                break
             yield raw
     finally:
         for opened in _opened(source):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from modelrouter.backends.base import Request
+from modelrouter.backends.hosted.clients import asking, awaited_client, client, once
 from modelrouter.backends.hosted.errors import timed_out, translate
 from modelrouter.backends.hosted.library import litellm, loaded
 from modelrouter.backends.hosted.loops import entered
@@ -15,7 +16,15 @@ from modelrouter.backends.hosted.waiting import TIMEOUTS, BoundedIterator, Deadl
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import BackendError
 
-__all__ = ["aask", "aasking_once", "ask", "asking_once", "reach"]
+__all__ = [
+    "aask",
+    "aasking_once",
+    "ask",
+    "asking_once",
+    "athrough_own_client",
+    "reach",
+    "through_own_client",
+]
 
 T = TypeVar("T")
 
@@ -76,10 +85,11 @@ def asking_once(card: ModelCard, given: Mapping[str, Any]) -> Generator[dict[str
     For pictures and vectors litellm takes ``max_retries=0`` for its default, two: three pictures
     might be paid for.
     """
-    if not _by_openai(card):
-        yield dict(given)
+    if card.location == "local" or not _by_openai(card):
+        with asking(card):
+            yield through_own_client(card, given)
         return
-    with _client("OpenAI", given) as client:
+    with asking(card), _client("OpenAI", given) as client:
         yield {**given, "client": client}
 
 
@@ -88,23 +98,32 @@ async def aasking_once(
     card: ModelCard, given: Mapping[str, Any]
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The awaited twin of :func:`asking_once`."""
-    if not _by_openai(card):
-        yield dict(given)
+    if card.location == "local" or not _by_openai(card):
+        with asking(card):
+            yield athrough_own_client(card, given)
         return
-    async with _client("AsyncOpenAI", given) as client:
-        yield {**given, "client": client}
+    with asking(card):
+        async with _client("AsyncOpenAI", given) as client:
+            yield {**given, "client": client}
+
+
+def through_own_client(card: ModelCard, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, with a client that stays on this machine where the model is here."""
+    made = dict(given)
+    return {**made, "client": client(card, made)} if card.location == "local" else made
+
+
+def athrough_own_client(card: ModelCard, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The awaited twin of :func:`through_own_client`, for the running event loop."""
+    made = dict(given)
+    return {**made, "client": awaited_client(card, made)} if card.location == "local" else made
 
 
 def _by_openai(card: ModelCard) -> bool:
-    return bool(card.server_model) or card.name.startswith(("openai/", "text-embedding", "gpt-"))
+    return card.name.startswith(("openai/", "text-embedding", "gpt-"))
 
 
 def _client(kind: str, given: Mapping[str, Any]) -> Any:
-    """A client whose number of retries is 0, whatever litellm sets it to."""
-    import openai
-
-    once = property(lambda client: 0, lambda client, value: None)
-    client = type(kind, (getattr(openai, kind),), {"max_retries": once})
-    return client(
+    return once(kind)(
         api_key=given.get("api_key"), base_url=given.get("api_base"), timeout=given["timeout"]
     )

@@ -49,7 +49,10 @@ class HostedEmbeddings:
         calls = _mixed_calls(request)
 
         def call(litellm: Any) -> EmbeddingResponse:
-            replies = [_read(litellm.embedding(**c), request, len(c["input"])) for c in calls]
+            replies = []
+            for each in calls:
+                with asking_once(request.card, each) as asked:
+                    replies.append(_read(litellm.embedding(**asked), request, len(each["input"])))
             return _merged(request, replies)
 
         return ask(request.card, request.timeout_s, call)
@@ -59,9 +62,11 @@ class HostedEmbeddings:
         calls = _mixed_calls(request)
 
         async def call(litellm: Any) -> EmbeddingResponse:
-            replies = [
-                _read(await litellm.aembedding(**c), request, len(c["input"])) for c in calls
-            ]
+            replies = []
+            for each in calls:
+                async with aasking_once(request.card, each) as asked:
+                    reply = await litellm.aembedding(**asked)
+                    replies.append(_read(reply, request, len(each["input"])))
             return _merged(request, replies)
 
         return await aask(request.card, request.timeout_s, call)

@@ -22,8 +22,10 @@ from urllib.parse import urlsplit
 
 from modelrouter.backends.hosted.secrets import without
 from modelrouter.backends.hosted.waiting import TIMEOUTS
+from modelrouter.catalog.address import secrets_of
 from modelrouter.catalog.builtin import key_variables
 from modelrouter.catalog.card import ModelCard
+from modelrouter.catalog.loopback import ElsewhereError
 from modelrouter.catalog.server import start_hint
 from modelrouter.exceptions import (
     APIConnectionError,
@@ -139,6 +141,8 @@ class _Failure:
         wire = self._wire_status()
         if wire is not None:
             return self._by_status(wire)
+        if (stopped := self._elsewhere()) is not None:
+            return stopped
         if any(_is_timeout(link) for link in self.chain):
             return timed_out(self.card, None)
         return (
@@ -157,6 +161,33 @@ class _Failure:
                 if isinstance(status, int) and status >= 400:
                     return status
         return None
+
+    def _elsewhere(self) -> BackendError | None:
+        """A redirect that was not followed, or a connection that would have left this machine."""
+        name = self.card.name
+        status, to = None, ""
+        for link in self.chain:
+            if isinstance(link, ElsewhereError):
+                return BadRequestError(
+                    f"{name} is a model of this machine, and {link}: nothing was sent there.",
+                    model=name,
+                    hint="Correct api_base, or make the card location='hosted'.",
+                )
+            response = getattr(link, "response", None)
+            told = getattr(response, "status_code", None)
+            if isinstance(told, int) and 300 <= told < 400:
+                status = status or told
+                location = str(getattr(response, "headers", {}).get("location") or "")
+                to = to or (f" to {_host(location)}" if "//" in location else "")
+        if status is None:
+            return None
+        where = f"{name}{_at(self.card)}"
+        return BadRequestError(
+            f"{where} answers with a redirect ({status}){to}, which is not followed.",
+            model=name,
+            status=status,
+            hint="Correct api_base, or let the card follow: follow_redirects=True.",
+        )
 
     def _told_status(self) -> int:
         """The status told in the answer's text (an error inside a stream), else litellm's."""
@@ -318,7 +349,12 @@ def _is_timeout(link: BaseException) -> bool:
 
 def _is_before_sending(link: BaseException) -> bool:
     """Whether there never was a connection; httpx's ConnectError may be a reset one (litellm's)."""
-    never = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)
+    never = (
+        socket.gaierror,
+        ConnectionRefusedError,
+        ssl.SSLCertVerificationError,
+        ElsewhereError,
+    )
     return isinstance(link, never) or type(link).__name__ == "ConnectTimeout"
 
 
@@ -411,10 +447,18 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _secrets(card: ModelCard) -> Iterator[str]:
     if card.api_key is not None:
         yield from {card.api_key.get_secret_value(), card.api_key.get_secret_value().strip()} - {""}
+    if card.address is not None:
+        yield from secrets_of(card.address)
+    for name in [name for name in os.environ if name.endswith(_BASES)]:
+        yield from secrets_of(os.environ[name])
     for variable in {card.api_key_env, *key_variables(card.name)} - {None}:
         value = os.environ.get(str(variable), "").strip()
         if value:
             yield value
+
+
+_BASES: Final = ("_API_BASE", "_BASE_URL", "_API_URL", "_ENDPOINT")
+"""How litellm's variables end in which an address may stand."""
 
 
 def _key_hint(card: ModelCard) -> str:

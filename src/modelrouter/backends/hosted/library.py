@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import Any, Final
 
+from modelrouter.backends.hosted.clients import watch
 from modelrouter.exceptions import MissingDependencyError
 
 __all__ = ["litellm", "loaded", "warm"]
@@ -42,6 +43,7 @@ def litellm() -> Any:
                     hint="pip install --upgrade litellm",
                 ) from exc
             _settle(module)
+            watch()
             _litellm = module
     return _litellm
 

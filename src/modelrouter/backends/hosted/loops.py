@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from modelrouter.backends.hosted.clients import left
+
 __all__ = ["entered"]
 
 _closers: Final[WeakKeyDictionary[Any, AsyncGenerator[None, None]]] = WeakKeyDictionary()
@@ -25,17 +27,19 @@ async def entered(module: Any) -> None:
     loop = asyncio.get_running_loop()
     if loop in _closers:
         return
-    closer = _closed_with_the_loop(module)
+    closer = _closed_with_the_loop(module, loop)
     with _lock:
         _closers[loop] = closer
     await anext(closer)
 
 
-async def _closed_with_the_loop(module: Any) -> AsyncGenerator[None, None]:
+async def _closed_with_the_loop(module: Any, loop: Any) -> AsyncGenerator[None, None]:
     """A generator that is left open: ``asyncio.run`` closes all such when it ends."""
     try:
         yield
     finally:
+        for client in left(loop):
+            await _closed(client)
         with contextlib.suppress(Exception):  # litellm's cache is its own to change
             cache = module.in_memory_llm_clients_cache
             ending = cache.update_cache_key_with_event_loop("")  # what a key has of its loop
@@ -47,6 +51,7 @@ async def _closed_with_the_loop(module: Any) -> AsyncGenerator[None, None]:
 
 async def _closed(client: Any) -> None:
     with contextlib.suppress(Exception):  # one that fails must not keep the others open
-        result = client.close()
+        close = getattr(client, "aclose", None) or client.close
+        result = close()
         if inspect.isawaitable(result):
             await result

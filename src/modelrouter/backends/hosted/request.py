@@ -11,12 +11,14 @@ from modelrouter.backends.base import Request
 from modelrouter.catalog.builtin import key_variables
 from modelrouter.catalog.card import ModelCard
 from modelrouter.exceptions import AuthenticationError, BadRequestError
+from modelrouter.turns import asked_by_a_user
 
 __all__ = ["parameters"]
 
 _NO_KEY: Final = "none"
 """For a server of the user's own that takes no key: the clients insist on one."""
 
+_ANSWER_A_SYSTEM_PROMPT: Final = ("openai/", "azure/")
 _A_DAY: Final = 86_400.0
 
 
@@ -29,31 +31,33 @@ def parameters(request: Request, *, stream: bool = False) -> dict[str, Any]:
     """
     card = request.card
     made: dict[str, Any] = {
-        **request.settings.as_parameters(),  # first: the rest is not the caller's to change
+        **request.payload(),  # first: the rest is not the caller's to change
         "model": f"openai/{card.server_model}" if card.server_model else card.name,
-        "messages": [dict(message) for message in request.messages],  # litellm edits them
+        "messages": _messages(request),
         "timeout": _client_timeout(request.timeout_s),
         # Nothing is repeated underneath: the first stops litellm, whatever litellm.num_retries
         # says, the second the openai client, which would try three times.
         "num_retries": 0,
         "max_retries": 0,
     }
-    if request.tools:
-        made["tools"] = [dict(tool) for tool in request.tools]
-    if request.tool_choice is not None:
-        made["tool_choice"] = request.tool_choice
-    if request.response_format is not None:
-        made["response_format"] = dict(request.response_format)
-    if card.api_base is not None:
-        made["api_base"] = _checked_address(card, card.api_base)
-        if card.location == "local":
-            _without_proxy(card.api_base)
+    if card.address is not None:
+        made["api_base"] = _checked_address(card, card.address)
     if (key := _key(card)) is not None:
         made["api_key"] = key
     if stream:
         made["stream"] = True
         made["stream_options"] = {"include_usage": True}
     return made
+
+
+def _messages(request: Request) -> list[dict[str, Any]]:
+    """The messages, for litellm to edit.
+
+    OpenAI's own models answer a system prompt alone; others must be asked by a user.
+    """
+    if request.card.name.startswith(_ANSWER_A_SYSTEM_PROMPT):
+        return [dict(message) for message in request.messages]
+    return asked_by_a_user(request.messages)
 
 
 def _client_timeout(seconds: float | None) -> float:
@@ -79,20 +83,6 @@ def _checked_address(card: ModelCard, address: str) -> str:
         model=card.name,
         hint='Write it as "https://host:port/v1".',
     )
-
-
-def _without_proxy(address: str) -> None:
-    """Have this machine's own server asked directly, whatever HTTP_PROXY says.
-
-    The clients read NO_PROXY when they are made, so this is for the whole process, and for that
-    host only.
-    """
-    host = urlsplit(address).hostname or ""
-    # Where there are both, only the one in small letters is read.
-    variable = "no_proxy" if os.environ.get("no_proxy") else "NO_PROXY"
-    hosts = os.environ.get(variable, "")
-    if not {host, "*"} & {h.strip() for h in hosts.split(",")}:
-        os.environ[variable] = f"{hosts},{host}" if hosts else host
 
 
 def _key(card: ModelCard) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from modelrouter.backends.llamacpp.engine.generation import Generation
 from modelrouter.backends.llamacpp.engine.job import Job
-from modelrouter.backends.llamacpp.engine.native import Model, NativeError, NativeGrammar
+from modelrouter.backends.llamacpp.engine.native import Model
 from modelrouter.backends.llamacpp.engine.sampling import Sampler
 from modelrouter.backends.llamacpp.engine.text import TextAssembler
+from modelrouter.backends.llamacpp.grammar.constraint import Constraint, GrammarError
 from modelrouter.backends.llamacpp.grammar.response_format import calls_grammar, grammar_of
 from modelrouter.backends.llamacpp.loading import Loaded
 from modelrouter.backends.llamacpp.tools import (
@@ -61,12 +62,12 @@ def admit(job: Job, loaded: Loaded, window: int, max_tokens: int) -> list[Genera
     ]
 
 
-def _grammar(job: Job, choice: ToolChoice, form: Form) -> str | None:
-    """What the answer has to follow; ``None`` for free text."""
+def _grammar(job: Job, choice: ToolChoice, form: Form) -> tuple[str, ...]:
+    """What the answer has to follow, and what it may follow instead; nothing for free text."""
     if choice.forced:
         return calls_grammar(choice, form, job.name)
     grammar = grammar_of(job.response_format, job.name)
-    if grammar is not None and choice.offered:
+    if grammar and choice.offered:
         raise BadRequestError(
             f"{job.name} cannot keep to a response_format and be free to call tools.",
             model=job.name,
@@ -110,15 +111,30 @@ def _limit(job: Job, prompt: int, window: int, otherwise: int) -> int:
 
 
 def _sampler(
-    job: Job, index: int, model: Model, grammar: str | None, shown: Collection[int]
+    job: Job, index: int, model: Model, grammar: tuple[str, ...], shown: Mapping[int, bytes]
 ) -> Sampler:
-    # Each answer has a grammar of its own: it remembers what was written so far.
-    try:
-        native = NativeGrammar(model, grammar, shown) if grammar is not None else None
-    except NativeError as exc:
-        raise BadRequestError(
-            f"{job.name}'s answer would have to follow a grammar that llama.cpp refuses: {exc}.",
-            model=job.name,
-            hint="Simplify response_format or the tools' parameters.",
-        ) from exc
-    return Sampler(job.options.for_answer(index), model.n_vocab, job.name, native)
+    # Each answer has a constraint of its own: it remembers what was written so far.
+    constraint = _constraint(job, model, grammar, shown) if grammar else None
+    return Sampler(job.options.for_answer(index), model.n_vocab, job.name, constraint)
+
+
+def _constraint(
+    job: Job, model: Model, grammars: tuple[str, ...], shown: Mapping[int, bytes]
+) -> Constraint:
+    """By the first of the grammars that can be followed.
+
+    Raises:
+        BadRequestError: none can.
+    """
+    for grammar in grammars:
+        try:
+            return Constraint(model, grammar, shown)
+        except GrammarError as exc:
+            reason = exc
+            if "nsatisfiable" in str(exc):
+                break  # whatever were written would be refused afterwards
+    raise BadRequestError(
+        f"{job.name}'s answer would have to follow a grammar that cannot be made: {reason}.",
+        model=job.name,
+        hint="Simplify response_format or the tools' parameters.",
+    ) from reason

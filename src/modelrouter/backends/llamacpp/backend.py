@@ -27,6 +27,7 @@ from modelrouter.backends.llamacpp.engine.embedding import Embedded
 from modelrouter.backends.llamacpp.engine.figures import EngineFigures
 from modelrouter.backends.llamacpp.engine.job import Job
 from modelrouter.backends.llamacpp.engine.sampling import SamplingOptions
+from modelrouter.backends.llamacpp.grammar.response_format import grammar_of
 from modelrouter.backends.llamacpp.prompt import plain_messages
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
 from modelrouter.backends.llamacpp.worker import EmbeddingJob, Worker
@@ -211,6 +212,10 @@ class LlamaCppBackend:
     def _submitted(self, request: Request, channel: Channel, *, in_pieces: bool) -> _Submitted:
         card, path = request.card, _file_of(request.card)
         timeout_s = request.timeout_s
+        if request.tool_choice in (None, "auto", "none"):
+            # Read here, and remembered, so that the model's thread and its other answers need not
+            # wait while it is done.
+            grammar_of(request.response_format, card.name)
         job = Job(
             name=card.name,
             window=card.context_window,

@@ -11,8 +11,9 @@ from typing import Any, Final, TypeAlias
 
 from modelrouter.backends.llamacpp.engine.native import Model, NativeError
 from modelrouter.backends.llamacpp.templates import NAMED, TEMPLATE_KEY, ChatTemplate, resolve
-from modelrouter.backends.llamacpp.tools import form_of, handles_tools, prepared
+from modelrouter.backends.llamacpp.tools import Form, form_of, handles_tools, prepared
 from modelrouter.exceptions import BadRequestError, ConfigurationError, LocalModelError
+from modelrouter.turns import alternating
 
 __all__ = ["PromptWriter", "plain_messages"]
 
@@ -119,8 +120,7 @@ class PromptWriter:
     ) -> str:
         template, render = self._ready(override)
         error: Exception | None = None
-        # Most templates want a past call's arguments as an object, some as the text they came as.
-        for ways in (prepared(messages, form_of(template.source)), messages):
+        for ways in self._ways(messages, form_of(template.source)):
             try:
                 return str(
                     render(
@@ -129,11 +129,21 @@ class PromptWriter:
                 )
             except Exception as exc:  # the template is a program of someone else's
                 error = error or exc
-                if not any(message.get("tool_calls") for message in messages):
-                    break
         raise BadRequestError(
             f"The chat template of {name} refuses these messages: {error}", model=name
         ) from error
+
+    def _ways(
+        self, messages: Sequence[Mapping[str, Any]], form: Form
+    ) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """The messages in the ways that templates want them, the usual one first."""
+        # Most templates want a past call's arguments as an object, some as the text they came as.
+        yield prepared(messages, form)
+        if any(message.get("tool_calls") for message in messages):
+            yield messages
+        # Some want user and assistant in turn, and some of these no system turn.
+        for system in (True, False):
+            yield prepared(alternating(messages, system=system), form)
 
     def _ready(self, override: str | None) -> tuple[ChatTemplate, Formatter]:
         known = self._known.get(override)

@@ -1,4 +1,4 @@
-"""llama.cpp's C functions behind small owners: Model, Context, NativeGrammar.
+"""llama.cpp's C functions behind small owners: Model, Context.
 
 The C functions are used, not ``llama_cpp.Llama``: its constructor points the whole process's
 standard output elsewhere while it loads, it keeps a score for each token of a batch and word of the
@@ -35,7 +35,6 @@ __all__ = [
     "DecodingAborted",
     "Model",
     "NativeError",
-    "NativeGrammar",
     "NoTextError",
     "Switch",
     "log",
@@ -250,14 +249,6 @@ class Model:
     def size_bytes(self) -> int:
         """What the weights take."""
         return int(self.c.llama_model_size(self.pointer))
-
-    @functools.cached_property
-    def silent_tokens(self) -> npt.NDArray[np.bool_]:
-        """For each token, whether it stands for no text and does not end an answer either."""
-        import numpy as np
-
-        tokens = range(self.n_vocab)
-        return np.array([not self.piece(t) and not self.ends(t) for t in tokens], np.bool_)
 
     def metadata(self, key: str) -> str | None:
         """A metadata value as text, ``None`` where the file has none."""
@@ -536,48 +527,6 @@ class Context:
     def clear(self) -> None:
         """Drop every sequence."""
         self.c.llama_memory_clear(self._memory, False)
-
-
-class NativeGrammar:
-    """A GBNF grammar that says which tokens may come next.
-
-    Args:
-        model: whose tokens.
-        text: the grammar; its root rule is ``root``.
-        spoken: control tokens whose texts the grammar means. The others are never allowed:
-            llama.cpp takes them for their texts, which do not belong to an answer.
-
-    Raises:
-        NativeError: llama.cpp does not accept the grammar.
-    """
-
-    def __init__(self, model: Model, text: str, spoken: Iterable[int] = ()) -> None:
-        self.c = c = model.c
-        self._never = model.silent_tokens
-        if spoken := list(spoken):
-            self._never = self._never.copy()
-            self._never[spoken] = False
-        pointer = c.llama_sampler_init_grammar(model.vocab, text.encode(), b"root")
-        if not pointer:
-            raise NativeError(log.take() or "llama.cpp does not accept the grammar")
-        self._pointer = pointer
-        _freed_with(self, c.llama_sampler_free, pointer, model)
-
-    def allowed(self, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-        """For each token, whether it may come next."""
-        import numpy as np
-
-        c, count = self.c, len(tokens)
-        data = (c.llama_token_data * count)()
-        view = np.ctypeslib.as_array(data)
-        view["id"], view["logit"], view["p"] = tokens, 0.0, 0.0
-        array = c.llama_token_data_array(data=data, size=count, selected=-1, sorted=False)
-        c.llama_sampler_apply(self._pointer, ctypes.byref(array))
-        return np.asarray(view["logit"] == 0.0) & ~self._never[tokens]
-
-    def accept(self, token: int) -> None:
-        """Go on past a token, which must be allowed: llama.cpp ends the process otherwise."""
-        self.c.llama_sampler_accept(self._pointer, token)
 
 
 def _freed_with(owner: object, free: Callable[[Any], None], pointer: Any, *kept: object) -> None:
