@@ -314,7 +314,7 @@ def test_options_of_drawing_are_read_too(far, name: str) -> None:
         Router(catalog=Catalog([card]), policy=HERE) as one,
         pytest.raises(NoEligibleModelError),
     ):
-        one.generate_image("A red kite.", model=card.name, **{name: value})
+        one.image_generation("A red kite.", model=card.name, **{name: value})
     assert len(far.requests) == before
 
 
@@ -326,7 +326,7 @@ def test_texts_of_vectors_are_read_too(far) -> None:
     with Router(catalog=Catalog([card]), policy=HERE) as one:
         for ask in (
             lambda: one.embedding(["a kite", f"to {MAIL}"], model=card.name),
-            lambda: one.embed(["a kite", f"to {MAIL}"], model=card.name),
+            lambda: one.embedding(["a kite", f"to {MAIL}"], multimodal=True, model=card.name),
         ):
             with pytest.raises(NoEligibleModelError):
                 ask()

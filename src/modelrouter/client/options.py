@@ -237,7 +237,8 @@ def generation_settings(options: Mapping[str, Any]) -> GenerationSettings:
     stops = options.get("stop")
     if not isinstance(stops, str) and any(not isinstance(stop, str) for stop in stops or ()):
         raise ConfigurationError(
-            f"stop={stops!r} holds what is no text.", hint='As "END" or ["END", "STOP"].'
+            f"stop must be a text or a list of texts, got {stops!r}.",
+            hint='As "END" or ["END", "STOP"].',
         )
     if extra.get("n", 1) < 1:
         raise ConfigurationError(f"n={extra['n']!r} is out of range.", hint="Use 1 or more.")

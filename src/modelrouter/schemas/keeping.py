@@ -89,7 +89,7 @@ def kept(schema: Any) -> Kept:
     """What a grammar can keep of a schema, and what is to be checked afterwards.
 
     Raises:
-        Unreadable: it is no schema, refers to what is not there, or nothing is valid under it.
+        Unreadable: it is not a schema, refers to what is not there, or nothing is valid under it.
     """
     try:
         text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
