@@ -14,7 +14,7 @@ from modelrouter.ledger import Row
 
 __all__ = ["Check", "Run", "Spending", "check_all", "shares"]
 
-_PASSING = ("", "slow drip")
+_PASSING = ("", "slow drip", "lying usage")
 _SHOWN = 3
 
 
@@ -159,7 +159,7 @@ def _avoidable(run: Run, result: Mapping[str, Any], row: Row | None, bills: Iter
     if result["outcome"] == "interrupted":
         cut = any(bill.fault == "cut" for bill in bills)
         return "" if cut else "no provider had cut it"
-    if any(bill.reported and bill.fault in _PASSING for bill in bills):
+    if any(bill.whole and bill.fault in _PASSING for bill in bills):
         return "a provider answered it in full"
     if row is None:
         return "no row of it"
@@ -192,13 +192,17 @@ def _costs(run: Run) -> Check:
         charged[bill.task] += bill.pico
     known: defaultdict[int, int] = defaultdict(int)
     unknown: Counter[int] = Counter()
+    wrong: list[str] = []
     for row in run.rows:
         task = int(row.tags["task"])
         guessed = sum(a.cost_pico or 0 for a in row.attempts if a.estimated)
         known[task] += row.cost_pico - guessed
         unknown[task] += row.unpriced + row.estimated
+        credits = [a.model for a in row.attempts if (a.cost_pico or 0) < 0]
+        if credits:
+            wrong.append(f"task {task}: {credits[0]} was paid, so to speak, for its answer")
     dearest = max(worst_pico(deployment) for deployment in DEPLOYMENTS)
-    wrong, exact, bounded = [], [0, 0], [0, 0]
+    exact, bounded = [0, 0], [0, 0]
     for task in run.tasks:
         sums = bounded if unknown[task] else exact
         sums[0] += known[task]
@@ -212,8 +216,8 @@ def _costs(run: Run) -> Check:
     said = (
         f"${exact[0] / 1e12:.6f} to ${exact[1] / 1e12:.6f} where every cost is known; of "
         f"{sum(unknown.values()):,} attempts that were cut, left or lost, or whose count came too "
-        f"late, the provider charged ${(bounded[1] - bounded[0]) / 1e12:.6f}, which no client can "
-        f"know"
+        f"late or cannot be, the provider charged ${(bounded[1] - bounded[0]) / 1e12:.6f}, which "
+        f"no client can know"
     )
     return Check("the ledger's cost is the provider's own count", said, wrong)
 

@@ -24,6 +24,16 @@ WORDS = (
     "amber birch cedar delta ember fjord grove heath inlet jade kelp lilac moss north opal".split()
 )
 
+LIES: tuple[dict[str, Any], ...] = (
+    {"prompt_tokens": -1_000_000, "total_tokens": -1_000_000},
+    {"completion_tokens": -1_000_000},
+    {"prompt_tokens": 10**12, "completion_tokens": 10**12, "total_tokens": 2 * 10**12},
+    {"completion_tokens": 10**400},
+    {"prompt_tokens_details": {"cached_tokens": 1_000_000}},
+    {"prompt_tokens_details": {"cached_tokens": -1_000_000}},
+)
+"""What a provider says of its tokens that cannot be; the first two would credit a budget."""
+
 STALL_S = 20.0
 """Longer than any client waits."""
 
@@ -57,6 +67,7 @@ DEPLOYMENTS = (
             "empty choices",
             "wrong content type",
             "slow drip",
+            "lying usage",
         ),
         1_000_000,
         4_000_000,
@@ -76,8 +87,10 @@ class Bill:
     task: int
     fault: str
     pico: int = 0
+    whole: bool = False
+    """Whether it was answered in full."""
     reported: bool = False
-    """Whether the client was told the tokens."""
+    """Whether the client was told the tokens, as they are."""
 
     @property
     def is_untold(self) -> bool:
@@ -256,7 +269,7 @@ class _Exchange:
             await self.writer.drain()
             return False
         await self._send(200, text)
-        self.bill.reported = True
+        self._answered()
         return True
 
     async def _stream(self) -> bool:
@@ -280,20 +293,26 @@ class _Exchange:
         self._event("[DONE]")
         write(b"0\r\n\r\n")
         await self.writer.drain()
-        self.bill.reported = True
+        self._answered()
         return True
+
+    def _answered(self) -> None:
+        self.bill.whole = True
+        self.bill.reported = self.bill.fault != "lying usage"
 
     def _charge(self, output_tokens: int) -> None:
         pico = cost_pico(self.deployment, self.prompt_tokens, output_tokens)
         self.provider.most_pico[self.bill.run] += pico - self.bill.pico
         self.bill.pico = pico
 
-    def _usage(self) -> dict[str, int]:
+    def _usage(self) -> dict[str, Any]:
         count = len(self.words)
+        lie = LIES[self.bill.task % len(LIES)] if self.bill.fault == "lying usage" else {}
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": count,
             "total_tokens": self.prompt_tokens + count,
+            **lie,
         }
 
     def _body(self, choices: list[Any], kind: str = "chat.completion") -> dict[str, Any]:

@@ -4,11 +4,12 @@
 
 Three deployments on loopback misbehave by seed: the first on 30 % of its calls (refused and reset
 connections, stalls, streams cut after some words, 429 with and without Retry-After, 500, 503,
-malformed JSON, empty choices, wrong content types, slow drips), the others in some of these
-ways. 64 tasks at once, of mixed kinds, half of them streams, a tenth private, some left early, go
-through this package's Router with its bundled model and a ledger; the process is killed (SIGKILL)
-and started again. Then everything is held against the provider's own books. LiteLLM's Router does
-the tasks that are not private over the same deployments with the same faults, in the same run.
+malformed JSON, empty choices, wrong content types, slow drips, token counts that cannot be), the
+others in some of these ways. 64 tasks at once, of mixed kinds, half of them streams, a tenth
+private, some left early, go through this package's Router with its bundled model and a ledger; the
+process is killed (SIGKILL) and started again. Then everything is held against the provider's own
+books. LiteLLM's Router does the tasks that are not private over the same deployments with the same
+faults, in the same run.
 
 The exit code is 1 if a check fails.
 """

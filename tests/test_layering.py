@@ -29,6 +29,7 @@ ORDER = (
     "policies",
     "trace",
     "response",
+    "counting",
     "guards",
     "backends",
     "ledger",

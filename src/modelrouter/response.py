@@ -114,8 +114,16 @@ class Usage(_Response):
 
     @property
     def estimated(self) -> bool:
-        """Whether the provider did not count them, so that they are this package's estimate."""
+        """Whether the provider did not count them, so that they are this package's estimate.
+
+        Also where what it said can be no count: :attr:`doubt` has it then.
+        """
         return bool((self.model_extra or {}).get("estimated"))
+
+    @property
+    def doubt(self) -> str:
+        """What the provider said that can be no count of tokens; empty unless it did."""
+        return str((self.model_extra or {}).get("doubt") or "")
 
     @property
     def cached_tokens(self) -> int:

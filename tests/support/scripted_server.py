@@ -36,7 +36,9 @@ __all__ = [
     "cut",
     "drip",
     "echo_key",
+    "endless",
     "events",
+    "exactly",
     "raw",
     "redirect",
     "reply",
@@ -283,6 +285,28 @@ def redirect(code: int, to: str) -> Behaviour:
 def reset() -> Behaviour:
     """Reset the connection without an answer."""
     return lambda x: x.hang_up(reset=True)
+
+
+def exactly(
+    body: bytes, *, code: int = 200, kind: str = "application/json", **headers: str
+) -> Behaviour:
+    """These bytes, whatever was asked for."""
+    return lambda x: x.send(code, body, kind, **headers)
+
+
+def endless(piece: bytes, *, kind: str = "text/event-stream", code: int = 200) -> Behaviour:
+    """The same bytes again and again, until the client goes away."""
+
+    def behave(x: Exchange) -> None:
+        x.handler.send_response(code)
+        x.handler.send_header("Content-Type", kind)
+        x.handler.send_header("Transfer-Encoding", "chunked")
+        x.handler.end_headers()
+        framed = b"%x\r\n%s\r\n" % (len(piece), piece)
+        while True:
+            x.handler.wfile.write(framed)
+
+    return behave
 
 
 def raw(body: str, *, code: int = 200, kind: str = "application/json") -> Behaviour:

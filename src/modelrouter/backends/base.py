@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,7 +27,41 @@ __all__ = [
     "Picture",
     "PreparingBackend",
     "Request",
+    "Stop",
 ]
+
+
+class Stop:
+    """Says, from another thread, that nobody wants a blocking stream any more."""
+
+    __slots__ = ("_lock", "_wakers", "is_set")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wakers: list[Callable[[], object]] = []
+        self.is_set = False
+
+    def set(self) -> None:
+        """Wake who waits for the stream; safe to call twice."""
+        with self._lock:
+            self.is_set = True
+            wakers = list(self._wakers)
+        for wake in wakers:
+            wake()
+
+    @contextmanager
+    def waking(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Inside, ``wake`` is called when it is set, at once if it is; from any thread."""
+        with self._lock:
+            self._wakers.append(wake)
+            is_set = self.is_set
+        try:
+            if is_set:
+                wake()
+            yield
+        finally:
+            with self._lock:
+                self._wakers.remove(wake)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +74,8 @@ class Request:
         settings: sampling parameters.
         tools, tool_choice, response_format: as OpenAI writes them.
         timeout_s: seconds this attempt may take; ``None`` for no limit.
+        stop: set from another thread when a blocking stream is closed there. A backend that looks
+            at it stops at once, another with its next chunk.
     """
 
     card: ModelCard
@@ -47,6 +85,7 @@ class Request:
     tool_choice: Any = None
     response_format: Mapping[str, Any] | None = None
     timeout_s: float | None = None
+    stop: Stop | None = field(default=None, compare=False, repr=False)
 
     def payload(self) -> dict[str, Any]:
         """Its body, as it is sent and as it was read for personal data."""

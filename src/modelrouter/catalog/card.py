@@ -44,11 +44,11 @@ class Price(Configured):
             the provider has such.
     """
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-    cached_input: float | None = Field(default=None, ge=0)
-    cache_write: float | None = Field(default=None, ge=0)
-    image: float | None = Field(default=None, ge=0)
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+    cached_input: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_write: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    image: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     long_prompt_tokens: int | None = Field(default=None, gt=0)
     long_prompt: Price | None = None
 

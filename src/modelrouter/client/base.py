@@ -10,6 +10,7 @@ from typing import Any
 from modelrouter.backends.base import Backend
 from modelrouter.catalog import Catalog, ModelCard, discover
 from modelrouter.catalog.discovery import Unavailable
+from modelrouter.client.asking import Asker
 from modelrouter.client.core import Core
 from modelrouter.client.options import AUTO, one_task
 from modelrouter.client.pool import BackendPool
@@ -82,6 +83,7 @@ class RouterBase:
         self._core = Core(
             routing=routing,
             pool=pool,
+            ask=Asker(pool),
             guards=all_guards,
             retry=retry or RetryPolicy(),
             timeout=Timeout() if isinstance(timeout, Unset) else Timeout.of(timeout),

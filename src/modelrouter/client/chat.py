@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from typing_extensions import Unpack
 
-from modelrouter.backends.base import Request
+from modelrouter.backends.base import Request, Stop
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.cost import is_unpriced, settled_cost_usd
 from modelrouter.client.core import Core
@@ -119,34 +119,36 @@ class ChatCalls:
             if (cached := self._cached(call)) is not None:
                 return self._repeat(call, cached, tracer)
             if call.policy.hedge:
-                return self._reply(call, drive_hedged(call, self._aperform), tracer)
-            return self._reply(call, drive(call, self._perform), tracer)
+                return self._reply(call, drive_hedged(call, self._core.ask.acomplete), tracer)
+            return self._reply(call, drive(call, self._core.ask.complete), tracer)
 
     async def acomplete(self, call: ChatCall) -> Completion:
         """As :meth:`complete`, awaited."""
         with self._core.tracer(call) as tracer:
             if (cached := self._cached(call)) is not None:
                 return self._repeat(call, cached, tracer)
-            return self._reply(call, await adrive(call, self._aperform), tracer)
+            return self._reply(call, await adrive(call, self._core.ask.acomplete), tracer)
 
     def stream(self, call: ChatCall) -> CompletionStream:
         """The reply in chunks, the first of them at hand; blocks."""
-        call = self._streamed(call)
+        call, stop = self._streamed(call), Stop()
         with self._core.tracer(call) as tracer:
             if (cached := self._cached(call)) is not None:
-                return CompletionStream(self._replayed(call, cached, tracer), nothing())
+                return CompletionStream(self._replayed(call, cached, tracer), nothing(), stop)
             if call.policy.hedge:
-                result: Result[Stream] = drive_hedged_stream(call, partial(self._abegin, call))
+                result: Result[Stream] = drive_hedged_stream(
+                    call, partial(self._abegin, call), stop
+                )
             else:
-                result = drive(call, partial(self._begin, call))
+                result = drive(call, partial(self._begin, call, stop))
 
         def go_on(text: str) -> tuple[Opening, Generator[Chunk, None, None]]:
             following = self._following(call, result.card, text, tracer.elapsed_s)
-            found: Result[Stream] = drive(following, partial(self._begin, following))
+            found: Result[Stream] = drive(following, partial(self._begin, following, stop))
             return self._opening(following, found, tracer, None), found.value.source
 
         opening = self._opening(call, result, tracer, go_on if _goes_on(call) else None)
-        return CompletionStream(opening, result.value.source)
+        return CompletionStream(opening, result.value.source, stop)
 
     async def astream(self, call: ChatCall) -> AsyncCompletionStream:
         """As :meth:`stream`, awaited."""
@@ -317,18 +319,12 @@ class ChatCalls:
             go_on=go_on,
         )
 
-    def _perform(self, request: Request) -> Completion:
-        return self._core.pool.get(request.card.backend).complete(request)
-
-    async def _aperform(self, request: Request) -> Completion:
-        return await self._core.pool.get(request.card.backend).acomplete(request)
-
-    def _begin(self, call: ChatCall, request: Request) -> Stream:
-        source = self._core.pool.get(request.card.backend).stream(request)
+    def _begin(self, call: ChatCall, stop: Stop, request: Request) -> Stream:
+        source = self._core.ask.stream(request, stop)
         return buffered(source, _hold(call, request), request.card.name)
 
     async def _abegin(self, call: ChatCall, request: Request) -> AsyncStream:
-        source = self._core.pool.get(request.card.backend).astream(request)
+        source = self._core.ask.astream(request)
         return await abuffered(source, _hold(call, request), request.card.name)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from modelrouter.catalog.card import ModelCard
+from modelrouter.client.asking import Asker
 from modelrouter.client.options import checked_tags
 from modelrouter.client.pool import BackendPool
 from modelrouter.client.routing import Routing
@@ -42,6 +43,7 @@ class Core:
     Attributes:
         routing: decides.
         pool: the backends.
+        ask: asks them.
         guards: must agree before a model is asked.
         retry, timeout: of calls that bring none.
         hooks: receive every call's trace.
@@ -53,6 +55,7 @@ class Core:
 
     routing: Routing
     pool: BackendPool
+    ask: Asker
     guards: Guards
     retry: RetryPolicy
     timeout: Timeout

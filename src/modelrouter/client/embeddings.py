@@ -56,9 +56,8 @@ class EmbeddingCalls:
         if _sees(items, options):
             return self.embed_mixed(items, model, mixed_options(options))
         call, decision, request = self._texts(items, model, options)
-        embedder = self._core.pool.embedder
         with self._core.tracer(call) as tracer:
-            result = drive(call, lambda asked: embedder(asked.card).embed(request(asked)))
+            result = drive(call, lambda asked: self._core.ask.embed(request(asked)))
             return _reply(result, decision, tracer)
 
     async def aembed(
@@ -69,9 +68,8 @@ class EmbeddingCalls:
         if _sees(items, options):
             return await self.aembed_mixed(items, model, mixed_options(options))
         call, decision, request = self._texts(items, model, options)
-        embedder = self._core.pool.embedder
         with self._core.tracer(call) as tracer:
-            result = await adrive(call, lambda asked: embedder(asked.card).aembed(request(asked)))
+            result = await adrive(call, lambda asked: self._core.ask.aembed(request(asked)))
             return _reply(result, decision, tracer)
 
     def embed_mixed(
@@ -79,9 +77,8 @@ class EmbeddingCalls:
     ) -> EmbeddingResponse:
         """Vectors of texts and pictures in one space, of a model that sees; blocks."""
         call, decision, request = self._mixed(given, model, options)
-        embedder = self._core.pool.mixed_embedder
         with self._core.tracer(call) as tracer:
-            result = drive(call, lambda asked: embedder(asked.card).embed_mixed(request(asked)))
+            result = drive(call, lambda asked: self._core.ask.embed_mixed(request(asked)))
             return _reply(result, decision, tracer)
 
     async def aembed_mixed(
@@ -89,11 +86,8 @@ class EmbeddingCalls:
     ) -> EmbeddingResponse:
         """As :meth:`embed_mixed`, awaited."""
         call, decision, request = self._mixed(given, model, options)
-        embedder = self._core.pool.mixed_embedder
         with self._core.tracer(call) as tracer:
-            result = await adrive(
-                call, lambda asked: embedder(asked.card).aembed_mixed(request(asked))
-            )
+            result = await adrive(call, lambda asked: self._core.ask.aembed_mixed(request(asked)))
             return _reply(result, decision, tracer)
 
     def _texts(

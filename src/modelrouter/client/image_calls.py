@@ -75,7 +75,7 @@ def draw(core: Core, prompt: Any, model: str, options: ImageOptions) -> ImagesRe
     """Draw; see :meth:`Router.image_generation`."""
     call, request = _drawing(core, prompt, model, options)
     with core.tracer(call) as tracer:
-        result = drive(call, lambda asked: core.pool.image_maker(asked.card).draw(request(asked)))
+        result = drive(call, lambda asked: core.ask.draw(request(asked)))
         return _drawn(result, tracer.ended(result.attempts, "answered"))
 
 
@@ -83,9 +83,7 @@ async def adraw(core: Core, prompt: Any, model: str, options: ImageOptions) -> I
     """The awaited twin of :func:`draw`."""
     call, request = _drawing(core, prompt, model, options)
     with core.tracer(call) as tracer:
-        result = await adrive(
-            call, lambda asked: core.pool.image_maker(asked.card).adraw(request(asked))
-        )
+        result = await adrive(call, lambda asked: core.ask.adraw(request(asked)))
         return _drawn(result, tracer.ended(result.attempts, "answered"))
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from modelrouter.backends.base import Request
+from modelrouter.backends.base import Request, Stop
 from modelrouter.dispatch.drivers import adrive
 from modelrouter.dispatch.steps import Call, Result
 from modelrouter.dispatch.stream_buffer import BufferedStream
@@ -20,6 +20,8 @@ from modelrouter.response import Chunk
 __all__ = ["drive_hedged", "drive_hedged_stream"]
 
 T = TypeVar("T")
+
+_CANCELLED_S: Final = 1.0
 
 
 def drive_hedged(call: Call[T], perform: Callable[[Request], Awaitable[T]]) -> Result[T]:
@@ -34,8 +36,12 @@ def drive_hedged(call: Call[T], perform: Callable[[Request], Awaitable[T]]) -> R
 def drive_hedged_stream(
     call: Call[BufferedStream[AsyncGenerator[Chunk, None]]],
     begin: Callable[[Request], Awaitable[BufferedStream[AsyncGenerator[Chunk, None]]]],
+    stop: Stop,
 ) -> Result[BufferedStream[Generator[Chunk, None, None]]]:
-    """As :func:`drive_hedged`, for a stream; the loop lives until the stream is closed."""
+    """As :func:`drive_hedged`, for a stream; the loop lives until the stream is closed.
+
+    Setting ``stop`` wakes who reads it.
+    """
     loop = _Loop()
     try:
         found = loop.run(adrive(call, begin))
@@ -43,19 +49,21 @@ def drive_hedged_stream(
         loop.close()
         raise
     buffered = found.value
-    source = _bridged(buffered.source, loop)
+    source = _bridged(buffered.source, loop, stop)
     next(source)  # from now on closing it closes the loop
     value = BufferedStream(buffered.held, source, buffered.ended)
     return Result(value, found.card, found.attempts, found.decision, found.permit)
 
 
-def _bridged(source: AsyncGenerator[Chunk, None], loop: _Loop) -> Generator[Any, None, None]:
+def _bridged(
+    source: AsyncGenerator[Chunk, None], loop: _Loop, stop: Stop
+) -> Generator[Any, None, None]:
     """The stream, read from another thread's loop; begins with one value to be dropped."""
     try:
         yield None
         while True:
             try:
-                chunk = loop.run(_next(source))
+                chunk = loop.run(_next(source), stop)
             except StopAsyncIteration:
                 return
             yield chunk
@@ -71,6 +79,9 @@ async def _next(source: AsyncGenerator[Chunk, None]) -> Chunk:
 
 
 async def _close(source: AsyncGenerator[Chunk, None]) -> None:
+    until = asyncio.get_running_loop().time() + _CANCELLED_S
+    while getattr(source, "ag_running", False) and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(0)  # its reader is being cancelled
     await source.aclose()
 
 
@@ -96,11 +107,12 @@ class _Loop:
         finally:
             self._loop.close()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What the work gives; an interrupted caller's is cancelled."""
+    def run(self, work: Coroutine[Any, Any, T], stop: Stop | None = None) -> T:
+        """What the work gives; an interrupted caller's is cancelled, and one that is stopped."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result()
+            with (stop or Stop()).waking(future.cancel):
+                return future.result()
         except BaseException:
             future.cancel()
             raise

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
+from modelrouter.backends.base import Stop
 from modelrouter.catalog.card import ModelCard
 from modelrouter.dispatch.continuation import Splice
 from modelrouter.dispatch.tracing import CallTracer
@@ -28,7 +32,16 @@ from modelrouter.response import (
 )
 from modelrouter.trace import Attempt, Outcome
 
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as _timeout
+else:
+    from async_timeout import timeout as _timeout
+
 __all__ = ["AsyncCompletionStream", "CompletionStream", "Opening", "assembled"]
+
+
+_WOKEN_S: Final = 1.0
+"""How long who closes a stream waits for who reads it; one that is woken comes in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,7 @@ class _Record:
         self._held = list(reversed(opening.held))
         self._splice: Splice | None = None
         self._ended = False
+        self._ending = threading.Lock()
         self.trace = replace(opening.tracer.trace, attempts=opening.attempts)
 
     @property
@@ -141,6 +155,12 @@ class _Record:
         cut.trace = self.trace
         return cut
 
+    def _next_held(self) -> Chunk | None:
+        try:
+            return self._held.pop()
+        except IndexError:  # there is none, or another thread has just let them go
+            return None
+
     @property
     def _may_go_on(self) -> bool:
         """Whether another model can take over from what was shown: one text, no call begun."""
@@ -168,9 +188,10 @@ class _Record:
         usage: Usage | None = None,
         cause: BackendError | None = None,
     ) -> None:
-        if self._ended:
-            return
-        self._ended = True
+        with self._ending:  # it may be closed by one thread while another reads its end
+            if self._ended:
+                return
+            self._ended = True
         answer = assemble_choices(self._chunks)
         if not self._opening.attempts:
             self.trace = self._opening.tracer.ended((), outcome, answer=answer, cached=True)
@@ -220,25 +241,28 @@ class CompletionStream(_Record, Iterator[Chunk]):
 
     ``for chunk in stream: print(chunk.text, end="")``; the last chunk has usage, cost and
     decision, and ``stream.completion`` is then the whole reply. Also a context manager.
+
+    It may be closed from another thread: who reads it then comes to its end, without an error.
     """
 
-    def __init__(self, opening: Opening, source: Generator[Chunk, None, None]) -> None:
+    def __init__(self, opening: Opening, source: Generator[Chunk, None, None], stop: Stop) -> None:
         super().__init__(opening)
-        self._source = source
+        self._stop = stop
+        self._source = _SharedSource(source, stop)
 
     def __iter__(self) -> CompletionStream:
         return self
 
     def __next__(self) -> Chunk:
-        while not self._held:
+        while (held := self._next_held()) is None:
             try:
                 return self._received(next(self._source))
             except StopIteration:
-                self._end("answered", cost_usd=None)
+                self._end("cancelled" if self._stop.is_set else "answered", cost_usd=None)
                 raise
             except BackendError as error:
                 self._go_on(error)
-        return self._received(self._held.pop())
+        return self._received(held)
 
     def _go_on(self, error: BackendError) -> None:
         if not self._may_go_on:
@@ -247,9 +271,16 @@ class CompletionStream(_Record, Iterator[Chunk]):
         try:
             opening, source = self._opening.go_on(self.text)
         except ModelRouterError:
+            if self._stop.is_set:
+                raise StopIteration from None
             raise self._failed(error) from error
+        if self._stop.is_set:  # closed meanwhile, so that nobody wants the other model's answer
+            source.close()
+            if opening.settle is not None:
+                opening.settle(Settlement(cancelled=True))
+            raise StopIteration
         self._taken_over(error, opening)
-        self._source = source
+        self._source = _SharedSource(source, self._stop)
 
     def __enter__(self) -> CompletionStream:
         return self
@@ -263,7 +294,7 @@ class CompletionStream(_Record, Iterator[Chunk]):
         self.close()
 
     def close(self) -> None:
-        """Stop the model if it still answers; safe to call twice."""
+        """Stop the model if it still answers; safe to call twice, and from any thread."""
         self._held.clear()
         self._source.close()
         self._end("cancelled", cost_usd=None)
@@ -274,25 +305,26 @@ class CompletionStream(_Record, Iterator[Chunk]):
 
 
 class AsyncCompletionStream(_Record, AsyncIterator[Chunk]):
-    """The awaited twin of :class:`CompletionStream`."""
+    """The awaited twin of :class:`CompletionStream`; another task may close it."""
 
     def __init__(self, opening: Opening, source: AsyncGenerator[Chunk, None]) -> None:
         super().__init__(opening)
-        self._source = source
+        self._source = _AsyncSharedSource(source)
+        self._is_closed = False
 
     def __aiter__(self) -> AsyncCompletionStream:
         return self
 
     async def __anext__(self) -> Chunk:
-        while not self._held:
+        while (held := self._next_held()) is None:
             try:
-                return self._received(await anext(self._source))
+                return self._received(await self._source.next())
             except StopAsyncIteration:
-                self._end("answered", cost_usd=None)
+                self._end("cancelled" if self._is_closed else "answered", cost_usd=None)
                 raise
             except BackendError as error:
                 await self._go_on(error)
-        return self._received(self._held.pop())
+        return self._received(held)
 
     async def _go_on(self, error: BackendError) -> None:
         if not self._may_go_on:
@@ -301,9 +333,16 @@ class AsyncCompletionStream(_Record, AsyncIterator[Chunk]):
         try:
             opening, source = await self._opening.go_on(self.text)
         except ModelRouterError:
+            if self._is_closed:
+                raise StopAsyncIteration from None
             raise self._failed(error) from error
+        if self._is_closed:  # meanwhile, so that nobody wants the other model's answer
+            await source.aclose()
+            if opening.settle is not None:
+                opening.settle(Settlement(cancelled=True))
+            raise StopAsyncIteration
         self._taken_over(error, opening)
-        self._source = source
+        self._source = _AsyncSharedSource(source)
 
     async def __aenter__(self) -> AsyncCompletionStream:
         return self
@@ -318,11 +357,78 @@ class AsyncCompletionStream(_Record, AsyncIterator[Chunk]):
 
     async def aclose(self) -> None:
         """Stop the model if it still answers; safe to call twice."""
+        self._is_closed = True
         self._held.clear()
         await self._source.aclose()
         self._end("cancelled", cost_usd=None)
 
     close = aclose
+
+
+class _SharedSource:
+    """A blocking source that one thread reads and another may close.
+
+    A generator that is being read can be neither closed nor read by another. So who closes says so,
+    wakes the reader and waits a moment; a reader that comes back later closes it then.
+    """
+
+    def __init__(self, items: Generator[Chunk, None, None], stop: Stop) -> None:
+        self._items, self._stop = items, stop
+        self._reading = threading.Lock()
+
+    def __next__(self) -> Chunk:
+        with self._reading:
+            try:
+                chunk = next(self._items)
+            except Exception:  # whatever it is that a reader raises who was woken
+                if self._stop.is_set:
+                    raise StopIteration from None
+                raise
+        if self._stop.is_set:
+            self.close()
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._reading.acquire(timeout=_WOKEN_S):
+            try:
+                self._items.close()
+            finally:
+                self._reading.release()
+
+
+class _AsyncSharedSource:
+    """The awaited twin of :class:`_SharedSource`: one task reads and another may close."""
+
+    def __init__(self, items: AsyncGenerator[Chunk, None]) -> None:
+        self._items = items
+        self._reading = asyncio.Lock()
+        self._waiting: Any = None
+        self._is_closed = False
+
+    async def next(self) -> Chunk:
+        async with self._reading:
+            try:
+                async with _timeout(None) as self._waiting:
+                    chunk = await anext(self._items)
+            except Exception:  # as in _SharedSource
+                if self._is_closed:
+                    raise StopAsyncIteration from None
+                raise
+            finally:
+                self._waiting = None
+        if self._is_closed:
+            raise StopAsyncIteration
+        return chunk
+
+    async def aclose(self) -> None:
+        self._is_closed = True
+        if (waiting := self._waiting) is not None:  # its time is up
+            end = getattr(waiting, "reschedule", None) or waiting.update
+            end(asyncio.get_running_loop().time())
+        async with self._reading:
+            await self._items.aclose()
 
 
 def nothing() -> Generator[Chunk, None, None]:

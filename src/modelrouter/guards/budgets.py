@@ -42,6 +42,7 @@ Period: TypeAlias = Literal["call", "hour", "day", "month", "total"]
 
 _MOST_USD: Final = 1_000_000.0
 _MOST_PICO_USD: Final = pico_usd(_MOST_USD)
+_MOST_TOKENS: Final = 10**15
 _POLL_S: Final = 0.1
 """How soon to look again whether calls under way have given money back."""
 _EXPIRY_S: Final = 3_600.0
@@ -69,7 +70,7 @@ class Budget(Configured):
     """
 
     usd: Annotated[float, Field(ge=0, le=_MOST_USD, allow_inf_nan=False)] | None = None
-    tokens: Annotated[int, Field(ge=0, le=10**15)] | None = None
+    tokens: Annotated[int, Field(ge=0, le=_MOST_TOKENS)] | None = None
     per: Period = "day"
     tag: str | dict[str, str] | None = None
     at_limit: Literal["raise", "local"] = "raise"
@@ -264,18 +265,26 @@ def used(intent: Intent, settlement: Settlement) -> tuple[int, int]:
     What nobody knows counts at its worst. A provider that refused the request (400, 401, 403,
     404, 422, 429), failed while it answered nothing (5xx, but for a gateway's timeout) or could not
     be reached charges for nothing; after a timeout, a lost connection, a cancellation or a cut
-    stream it may have, and an answer whose tokens it did not say may have taken all.
+    stream it may have, and an answer whose tokens it did not say, or said what cannot be, may have
+    taken all.
     """
     if not settlement.asked:
         return 0, 0
     free = settlement.cost_usd is None and settlement.usage is None and _charges_nothing(settlement)
     worst, cost = _worst_pico_usd(intent), settlement.cost_usd
     estimated = settlement.usage is not None and settlement.usage.estimated
-    spent = 0 if free else worst if cost is None or estimated else pico_usd(cost)
-    if settlement.tokens is not None and not estimated:
-        return spent, settlement.tokens
+    # What a backend or another guard made of it is not trusted either: nothing is given back.
+    known = cost if cost is not None and math.isfinite(cost) and cost >= 0 else None
+    spent = 0 if known is None else pico_usd(min(known, _MOST_USD + 1.0))
+    if free:
+        spent = 0
+    elif known is None or estimated:
+        spent = max(spent, worst)
+    tokens, most = settlement.tokens, _worst_tokens(intent)
+    if tokens is not None and 0 <= tokens <= _MOST_TOKENS and not estimated:
+        return spent, tokens
     nothing = free or (cost == 0.0 and _charges_nothing(settlement))
-    return spent, 0 if nothing else intent.prompt_tokens + intent.output_tokens
+    return spent, 0 if nothing else most
 
 
 def _charges_nothing(settlement: Settlement) -> bool:
@@ -311,7 +320,7 @@ def _claim(budget: Budget, intent: Intent, now: float) -> Claim:
     return Claim(
         account=f"{budget.account}{begins} {_whose(budget, intent.tags)}",
         pico_usd=_worst_pico_usd(intent),
-        tokens=intent.prompt_tokens + intent.output_tokens,
+        tokens=_worst_tokens(intent),
         limit_pico_usd=None if budget.usd is None else pico_usd(budget.usd),
         limit_tokens=budget.tokens,
         until=until,
@@ -327,7 +336,11 @@ def _worst_pico_usd(intent: Intent) -> int:
     worst = intent.worst_cost_usd
     if worst is None or not math.isfinite(worst):
         return 0
-    return min(pico_usd(worst), _MOST_PICO_USD + 1)
+    return max(0, min(pico_usd(worst), _MOST_PICO_USD + 1))
+
+
+def _worst_tokens(intent: Intent) -> int:
+    return max(0, min(intent.prompt_tokens + intent.output_tokens, _MOST_TOKENS))
 
 
 def _whose(budget: Budget, tags: Mapping[str, str]) -> str:

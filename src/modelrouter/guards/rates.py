@@ -74,7 +74,7 @@ class Rates:
         with self._lock:
             if not settlement.asked:
                 window.withdraw(entry)
-            elif settlement.tokens is not None:
+            elif settlement.tokens is not None and settlement.tokens >= 0:
                 window.settle(entry, settlement.tokens)
 
 

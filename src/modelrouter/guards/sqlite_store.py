@@ -100,6 +100,7 @@ class SqliteStore:
         Raises:
             StorageError: the file cannot be used; the reservation stays counted.
         """
+        pico_usd, tokens = max(0, pico_usd), max(0, tokens)
         with (
             translated(self.path, _SCHEMA.what),
             self._database as connection,

@@ -101,6 +101,8 @@ class Store(Protocol):
     def settle(self, hold: Hold, *, pico_usd: int, tokens: int) -> None:
         """Put what was used in the place of what was reserved; a second time changes nothing.
 
+        Amounts below zero count as none: nothing is ever given to an account.
+
         Raises:
             StorageError: the store cannot be used; the reservation stays counted.
         """
@@ -146,6 +148,7 @@ class MemoryStore:
 
     def settle(self, hold: Hold, *, pico_usd: int, tokens: int) -> None:
         """Put what was used in the place of what was reserved; a second time changes nothing."""
+        pico_usd, tokens = max(0, pico_usd), max(0, tokens)
         with self._lock:
             if self._holds.pop(hold.number, None) is None:
                 return

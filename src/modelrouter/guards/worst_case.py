@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.cost import highest_cost_usd
 from modelrouter.config import GenerationSettings
+from modelrouter.counting import answers_of
 from modelrouter.guards.base import Intent, OneCall
 from modelrouter.task import Task
 
@@ -43,19 +44,12 @@ def intent_of(
     wanted = settings.max_tokens
     bounded = isinstance(wanted, int) and not any(map(settings.extra.get, _LENGTHENING))
     output = min(wanted, most) if bounded and isinstance(wanted, int) else most
-    output *= _answers(settings.extra)
+    output *= answers_of(settings.extra)
     if task.kind == "embedding":  # every text has a window of its own, and there is no answer
         prompt, output = _prompt_tokens(task, card), 0
-    images = _answers(settings.extra) if task.kind == "image_generation" else 0
+    images = answers_of(settings.extra) if task.kind == "image_generation" else 0
     cost_usd = highest_cost_usd(card, prompt, output, images)
     return Intent(card, prompt, output, cost_usd, tags, call)
-
-
-def _answers(extra: Mapping[str, Any]) -> int:
-    """How many answers are asked for."""
-    body = extra.get("extra_body")
-    given = [extra.get("n"), body.get("n") if isinstance(body, Mapping) else None]
-    return max([n for n in given if isinstance(n, int)], default=1)
 
 
 def _prompt_tokens(task: Task, card: ModelCard) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from modelrouter import Catalog, Router
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
 from modelrouter.backends.llamacpp.engine.channel import Failed, Finished, Text
 from modelrouter.backends.llamacpp.engine.job import Job
@@ -586,3 +587,30 @@ def test_events_are_told_in_order(models, trials):
     assert each.channel.ended.wait(20)
     assert each.channel.events[:-1] == [Text("x"), Text("y"), Text("z")]
     worker.close()
+
+
+def test_a_stream_closed_by_another_thread_ends_for_its_reader_and_frees_the_model(models, trials):
+    backend = LlamaCppBackend(LlamaCppSettings(slots=1, cache_dir=trials))
+    with Router(catalog=Catalog([models.endless]), backends={"llamacpp": backend}) as router:
+        for _ in range(5):
+            stream = router.completion("a", stream=True, model=models.endless.name)
+            errors: list[BaseException] = []
+
+            def read(stream=stream, errors=errors) -> None:
+                try:
+                    list(stream)
+                except BaseException as error:
+                    errors.append(error)
+
+            reader = threading.Thread(target=read)
+            reader.start()
+            time.sleep(0.05)
+            assert reader.is_alive()
+            stream.close()
+            reader.join(5)
+            assert not reader.is_alive()
+            assert errors == []
+            assert stream.trace.attempts[-1].outcome == "cancelled"
+            began = time.perf_counter()
+            assert router.completion("a", model=models.endless.name, max_tokens=2).text
+            assert time.perf_counter() - began < 10 * PROMPTLY_S

@@ -10,7 +10,9 @@ and ``LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS`` are set unless they are already, an
 no tokenizers, sends no telemetry, prints no advice, its loggers are silent unless ``LITELLM_LOG``
 is set, and a model may repeat itself in a stream without an error (unless
 ``REPEATED_STREAMING_CHUNK_LIMIT`` is set). The classes of httpx's clients get a property in place
-of their attribute ``follow_redirects``; it says what that said, but for calls made here.
+of their attribute ``follow_redirects``; it says what that said, but for calls made here. What is
+sent through them from here is bounded in size (:mod:`modelrouter.backends.hosted.bounds`); other
+requests of the process are as they were.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, TypeVar
 
 from modelrouter.backends.base import Request
+from modelrouter.backends.hosted.bounds import REPLY, STREAM, bounded
 from modelrouter.backends.hosted.calling import athrough_own_client, through_own_client
 from modelrouter.backends.hosted.clients import asking
 from modelrouter.backends.hosted.embeddings import HostedEmbeddings
@@ -40,6 +43,7 @@ __all__ = ["LiteLLMBackend"]
 
 T = TypeVar("T")
 
+_END: Final = object()
 _HOLDERS: Final = ("response", "http_response", "streaming_response")
 
 
@@ -62,7 +66,7 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         error: BackendError
         try:
             call = _once(lambda: _completion(module, request.card, parameters(request)))
-            with BoundedIterator(call, Deadline(request.timeout_s)) as answers:
+            with bounded(REPLY), BoundedIterator(call, Deadline(request.timeout_s)) as answers:
                 return completion(next(answers), request)
         except TIMEOUTS:
             error = timed_out(request.card, request.timeout_s)
@@ -79,7 +83,8 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
             # The bound is ours, and litellm's own would cost a tenth of a millisecond.
             given = {**parameters(request), "timeout": None}
             async with Deadline(request.timeout_s).bound():
-                response = await _acompletion(module, request.card, given)
+                with bounded(REPLY):
+                    response = await _acompletion(module, request.card, given)
             return completion(response, request)
         except TIMEOUTS:
             error = timed_out(request.card, request.timeout_s)
@@ -93,8 +98,9 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         reader = StreamReader(request)
         error: BackendError | None = None
         try:
-            with BoundedIterator(_events(module, reader), reader.deadline) as events:
-                for raw in events:
+            events = _events(module, reader)
+            with BoundedIterator(events, reader.deadline, request.stop) as pieces:
+                for raw in pieces:
                     if (chunk := reader.read(raw)) is not None:
                         yield chunk
         except Exception as exc:  # as in complete
@@ -111,11 +117,13 @@ class LiteLLMBackend(HostedImages, HostedEmbeddings):
         try:
             async with reader.deadline.bound():
                 given = parameters(request, stream=True)
-                source = await _acompletion(module, request.card, given)
+                with bounded(STREAM):
+                    source = await _acompletion(module, request.card, given)
                 reader.source = source
             while True:
                 async with reader.deadline.bound():
-                    with asking(request.card):  # some are sent when the first piece is asked for
+                    # Some are sent when the first piece is asked for.
+                    with asking(request.card), bounded(STREAM):
                         raw = await anext(source, None)
                 if raw is None:
                     break
@@ -166,14 +174,15 @@ def _once(call: Callable[[], T]) -> Generator[T, None, None]:
 def _events(module: Any, reader: StreamReader) -> Generator[Any, None, None]:
     card = reader.request.card
     given = parameters(reader.request, stream=True)
-    reader.source = source = _completion(module, card, given)
+    with bounded(STREAM):
+        reader.source = source = _completion(module, card, given)
     pieces = iter(source)
     try:
         while True:
-            with asking(card):  # some are sent when the first piece is asked for
-                raw = next(pieces, None)
-            if raw is None:
-                break
+            with asking(card), bounded(STREAM):  # some are sent when the first piece is asked for
+                raw = next(pieces, _END)
+            if raw is _END:
+                return
             yield raw
     finally:
         for opened in _opened(source):

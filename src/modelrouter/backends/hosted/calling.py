@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from modelrouter.backends.base import Request
+from modelrouter.backends.hosted.bounds import Limits, bounded
 from modelrouter.backends.hosted.clients import asking, awaited_client, client, once
 from modelrouter.backends.hosted.errors import timed_out, translate
 from modelrouter.backends.hosted.library import litellm, loaded
@@ -40,7 +41,7 @@ def reach(card: ModelCard, timeout_s: float | None) -> dict[str, Any]:
     return made
 
 
-def ask(card: ModelCard, timeout_s: float | None, call: Callable[[Any], T]) -> T:
+def ask(card: ModelCard, timeout_s: float | None, limits: Limits, call: Callable[[Any], T]) -> T:
     """What ``call`` makes of litellm, on a thread that can be given up.
 
     Raises:
@@ -49,7 +50,10 @@ def ask(card: ModelCard, timeout_s: float | None, call: Callable[[Any], T]) -> T
     module = litellm()
     error: BackendError
     try:
-        with BoundedIterator(_once(lambda: call(module)), Deadline(timeout_s)) as answers:
+        with (
+            bounded(limits),
+            BoundedIterator(_once(lambda: call(module)), Deadline(timeout_s)) as answers,
+        ):
             return next(answers)
     except TIMEOUTS:
         error = timed_out(card, timeout_s)
@@ -59,14 +63,17 @@ def ask(card: ModelCard, timeout_s: float | None, call: Callable[[Any], T]) -> T
     raise error
 
 
-async def aask(card: ModelCard, timeout_s: float | None, call: Callable[[Any], Awaitable[T]]) -> T:
+async def aask(
+    card: ModelCard, timeout_s: float | None, limits: Limits, call: Callable[[Any], Awaitable[T]]
+) -> T:
     """The awaited twin of :func:`ask`."""
     module = await loaded()
     error: BackendError
     try:
         async with Deadline(timeout_s).bound():
             await entered(module)
-            return await call(module)
+            with bounded(limits):
+                return await call(module)
     except TIMEOUTS:
         error = timed_out(card, timeout_s)
     except Exception as exc:  # as in ask

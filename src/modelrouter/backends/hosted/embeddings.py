@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from modelrouter.backends.base import EmbeddingRequest, MixedRequest, Picture
+from modelrouter.backends.hosted.bounds import embeddings
 from modelrouter.backends.hosted.calling import aask, aasking_once, ask, asking_once, reach
 from modelrouter.backends.hosted.errors import malformed
+from modelrouter.counting import most_of_vectors, usage_of
 from modelrouter.images import data_url
 from modelrouter.response import Embedding, EmbeddingResponse, Usage
-from modelrouter.signals.context import estimate_error, estimate_tokens
+from modelrouter.signals.context import IMAGE_TOKENS, estimate_error, estimate_tokens
 
 __all__ = ["HostedEmbeddings"]
 
@@ -32,7 +34,7 @@ class HostedEmbeddings:
             with asking_once(request.card, given) as asked:
                 return _read(litellm.embedding(**asked), request, len(request.texts))
 
-        return ask(request.card, request.timeout_s, call)
+        return ask(request.card, request.timeout_s, embeddings(len(request.texts)), call)
 
     async def aembed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """See :meth:`EmbeddingBackend.aembed`."""
@@ -42,7 +44,7 @@ class HostedEmbeddings:
             async with aasking_once(request.card, given) as asked:
                 return _read(await litellm.aembedding(**asked), request, len(request.texts))
 
-        return await aask(request.card, request.timeout_s, call)
+        return await aask(request.card, request.timeout_s, embeddings(len(request.texts)), call)
 
     def embed_mixed(self, request: MixedRequest) -> EmbeddingResponse:
         """See :meth:`MixedBackend.embed_mixed`."""
@@ -55,7 +57,7 @@ class HostedEmbeddings:
                     replies.append(_read(litellm.embedding(**asked), request, len(each["input"])))
             return _merged(request, replies)
 
-        return ask(request.card, request.timeout_s, call)
+        return ask(request.card, request.timeout_s, embeddings(len(request.items)), call)
 
     async def aembed_mixed(self, request: MixedRequest) -> EmbeddingResponse:
         """See :meth:`MixedBackend.aembed_mixed`."""
@@ -69,7 +71,7 @@ class HostedEmbeddings:
                     replies.append(_read(reply, request, len(each["input"])))
             return _merged(request, replies)
 
-        return await aask(request.card, request.timeout_s, call)
+        return await aask(request.card, request.timeout_s, embeddings(len(request.items)), call)
 
 
 def _parameters(request: EmbeddingRequest) -> dict[str, Any]:
@@ -101,11 +103,14 @@ def _merged(request: MixedRequest, replies: Sequence[EmbeddingResponse]) -> Embe
     data = [
         Embedding(index=i, embedding=_normalised(v)) for i, v in zip(order, vectors, strict=True)
     ]
-    used = [reply.usage.prompt_tokens for reply in replies]
+    used = sum(reply.usage.prompt_tokens for reply in replies)
+    usage = Usage(prompt_tokens=used, total_tokens=used)
+    if doubted := [reply.usage for reply in replies if reply.usage.estimated]:
+        usage = usage.model_copy(update={"estimated": True, "doubt": doubted[0].doubt})
     return replies[0].model_copy(
         update={
             "data": sorted(data, key=lambda item: item.index),
-            "usage": Usage(prompt_tokens=sum(used), total_tokens=sum(used)),
+            "usage": usage,
         }
     )
 
@@ -143,12 +148,20 @@ def _read(
             raise malformed(card, f"it holds {len(data)} vectors for {wanted} inputs")
         if len({len(item.embedding) for item in data}) != 1 or not data[0].embedding:
             raise malformed(card, "its vectors are empty or of different lengths")
-        used = int((told.get("usage") or {}).get("prompt_tokens") or 0)
         return EmbeddingResponse(
             data=sorted(data, key=lambda item: item.index),
             model=card.name,
-            usage=Usage(prompt_tokens=used, total_tokens=used),
+            usage=_usage(told.get("usage"), request, wanted),
             provider_model=told.get("model"),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise malformed(card, f"it cannot be read ({type(exc).__name__})") from exc
+
+
+def _usage(told: Any, request: EmbeddingRequest | MixedRequest, wanted: int) -> Usage:
+    def prompt() -> int:
+        items = request.texts if isinstance(request, EmbeddingRequest) else request.items
+        texts = [item for item in items if isinstance(item, str)]
+        return sum(map(estimate_tokens, texts)) + IMAGE_TOKENS * (len(items) - len(texts))
+
+    return usage_of(told, most_of_vectors(request.card, wanted), prompt, "")

@@ -4,6 +4,10 @@ litellm wraps whatever happens in exceptions of its own, with statuses that nobo
 connection is its "500", an answer that it cannot read too). What really happened is further down
 the chain of causes: httpx's error where a provider answered with an error status, the operating
 system's where the network failed, Python's own where an answer could not be read.
+
+What a provider says may be hostile, and all this runs on the event loop, outside of any deadline.
+So of each text only the beginning is read, and no pattern takes more than a number of steps that
+grows with the text: none looks from every place to the text's end.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from modelrouter.backends.hosted.bounds import BoundExceeded
 from modelrouter.backends.hosted.secrets import without
 from modelrouter.backends.hosted.waiting import TIMEOUTS
 from modelrouter.catalog.address import secrets_of
@@ -42,20 +47,29 @@ from modelrouter.exceptions import (
 __all__ = ["RedactedError", "interrupted", "malformed", "redacted", "timed_out", "translate"]
 
 _LONGEST: Final = 300  # characters of what a provider said
+_MOST_READ: Final = 4_096  # characters that are looked at for it
+_MOST_PARSED: Final = 65_536  # where it may be JSON, with the message in its middle
+_MOST_OF_CAUSE: Final = 16_384
+"""An error of more characters, attributes and all, is not looked through for keys: a stand-in
+takes its place."""
+_AT_THE_CUT: Final = 64
+"""Characters before the end of a text that was cut which are left out: half of a key is not known
+for one."""
+_MOST_LINKS: Final = 50  # of a chain of causes
 
 _KEY_LIKE: Final = re.compile(
     r"\b(?:sk|pk|rk|xai|pplx|nvapi|csk)-[\w*.-]{6,}"
     r"|\b(?:gsk|hf|r8|fw|tgp|sk)_[\w*.-]{12,}"
-    r"|\bAIza[\w-]{10,}|\bAKIA[A-Z0-9]{12,}|\beyJ[\w-]{10,}\.[\w.-]+"
+    r"|\bAIza[\w-]{10,}|\bAKIA[A-Z0-9]{12,}|\beyJ[\w-]{10,}(?:\.[\w.-]+)?"
     r"|(?<=[Bb]earer )[^\s'\"]{8,}|(?<=[?&]key=)[^\s&'\"]+"
 )
 
 # -- what litellm and the providers write ------------------------------------------------------
 _PREFIX: Final = re.compile(
-    r"\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?: \w+Error)?\s*[:-]\s+"
+    r"\s{0,9}(?:litellm\.)?\w{0,60}(?:Error|Exception|Timeout)(?: \w{1,60}Error)?\s{0,9}[:-]\s{1,9}"
 )
 _TAIL: Final = re.compile(
-    r"\s*(?:Traceback \(most recent|Original exception:|Original Response:|To drop (?:these|it)|"
+    r"(?:Traceback \(most recent|Original exception:|Original Response:|To drop (?:these|it)|"
     r"Pass model as E\.g\.|Handle with `litellm|Received Model Group|, no content string given)"
 )
 _CONTEXT: Final = re.compile(
@@ -80,7 +94,7 @@ _PYTHONS: Final = (AttributeError, KeyError, IndexError, TypeError, ValueError)
 
 
 class RedactedError(Exception):
-    """Stands in for a library's error whose text held an API key."""
+    """Stands in for a library's error whose text held an API key, or was too long to tell."""
 
 
 def translate(error: BaseException, card: ModelCard) -> BackendError:
@@ -123,7 +137,16 @@ def timed_out(card: ModelCard, seconds: float | None) -> BackendTimeoutError:
 
 
 def redacted(text: str, card: ModelCard) -> str:
-    """The text without the card's key, the environment's, or anything that looks like one."""
+    """The text without the card's key, the environment's, or anything that looks like one.
+
+    Of a long text, its beginning.
+    """
+    if len(text) > _MOST_READ:
+        return f"{_without_keys(text[:_MOST_READ], card)[:-_AT_THE_CUT]}..."
+    return _without_keys(text, card)
+
+
+def _without_keys(text: str, card: ModelCard) -> str:
     return _KEY_LIKE.sub("[key]", without(text, _secrets(card)))
 
 
@@ -134,6 +157,7 @@ class _Failure:
         self.card = card
         self.error = error
         self.chain = list(_chain(error))
+        self.texts = [_beginning(str(link)) for link in self.chain]
         self.said = _said(self.chain, card)
 
     def typed(self) -> BackendError:
@@ -141,6 +165,9 @@ class _Failure:
         wire = self._wire_status()
         if wire is not None:
             return self._by_status(wire)
+        for link in self.chain:
+            if isinstance(link, BoundExceeded):
+                return malformed(self.card, str(link))
         if (stopped := self._elsewhere()) is not None:
             return stopped
         if any(_is_timeout(link) for link in self.chain):
@@ -194,7 +221,7 @@ class _Failure:
         for link in self.chain:
             body = getattr(link, "body", None)
             if isinstance(body, Mapping):
-                told = f"{body.get('code')} {body.get('type')}"
+                told = " ".join(_beginning(str(body.get(n)))[:99] for n in ("code", "type"))
                 if (number := re.search(r"\b[45]\d\d\b", told)) is not None:
                     return int(number[0])
                 for word, status in _TOLD:
@@ -225,7 +252,7 @@ class _Failure:
 
     def _rate_limit(self, about: dict[str, Any]) -> RateLimitError:
         text = f"{self.card.name}{_at(self.card)} asks to slow down: {self.said}"
-        if not _NO_CREDIT.search(" ".join(str(link) for link in self.chain)):
+        if not _NO_CREDIT.search(" ".join(self.texts)):
             return RateLimitError(text, **about, retry_after=self._retry_after())
         error = RateLimitError(text, **about, hint="The account has no credit left.")
         error.retryable = False  # waiting will not help
@@ -299,7 +326,11 @@ class _Failure:
         for link in self.chain:
             if isinstance(link, json.JSONDecodeError):
                 return malformed(card, f"it is not JSON ({link.msg})")
-        text = " ".join(str(link) for link in self.chain)
+            if isinstance(link, UnicodeDecodeError):  # what is sent is encoded, never decoded
+                return malformed(card, "it is not UTF-8")
+            if isinstance(link, RecursionError):
+                return malformed(card, "it is nested too deeply")
+        text = " ".join(self.texts)
         if _UNREADABLE.search(text):
             wrong = _WRONG.search(text)
             return malformed(card, wrong[1] if wrong else "it cannot be read")
@@ -324,7 +355,7 @@ class _Failure:
                 with suppress(ValueError, TypeError):
                     return max(0.0, float(headers.get("retry-after-ms")) / 1_000)
                 if (value := headers.get("retry-after")) is not None:
-                    return _seconds(str(value))
+                    return _seconds(str(value)[:64])
         return None
 
 
@@ -396,22 +427,39 @@ def _said(chain: list[BaseException], card: ModelCard) -> str:
     """What the provider said, without litellm's wrapping, on one line."""
     text = next((t for link in chain if (t := _stripped(link))), "")
     if text.startswith("<"):
-        title = re.search(r"(?is)<(title|h1)[^>]*>(.*?)</\1", text)
-        text = f"an HTML page ({title[2].strip()})" if title else "an HTML page"
+        title = _title(text)
+        text = f"an HTML page ({title})" if title else "an HTML page"
     text = " ".join(redacted(text, card).split())
     return f"{text[:_LONGEST]}..." if len(text) > _LONGEST else text or "no reason was given"
 
 
+def _title(page: str) -> str:
+    page = page[:_MOST_READ]
+    small = page.lower()
+    for tag in ("title", "h1"):
+        start = small.find(">", small.find(f"<{tag}"))
+        end = small.find(f"</{tag}", start)
+        if f"<{tag}" in small and 0 <= start < end:
+            return page[start + 1 : end].strip()
+    return ""
+
+
 def _stripped(link: BaseException) -> str:
-    text = str(getattr(link, "message", None) or link)
-    while (prefix := _PREFIX.match(text)) is not None:
+    text = str(getattr(link, "message", None) or link)[:_MOST_PARSED]
+    for _ in range(8):  # more wrappings than litellm has
+        if (prefix := _PREFIX.match(text)) is None:
+            break
         text = text[prefix.end() :]
     text = _TAIL.split(text, maxsplit=1)[0].strip()
     start = text.find("{")
     if start >= 0:  # the error object as the provider sent it
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return _told_message(json.loads(text[start:].rstrip("'"))) or text
     return text
+
+
+def _beginning(text: str) -> str:
+    return text[:_MOST_READ]
 
 
 def _told_message(body: Any) -> str:
@@ -424,7 +472,7 @@ def _safe_cause(error: BaseException, card: ModelCard) -> BaseException:
     """The error, or its stand-in where it or one of its causes holds a key."""
     for link in _chain(error):
         text = f"{link!s} {link!r} {getattr(link, '__dict__', '')!r}"
-        if redacted(text, card) != text:
+        if len(text) > _MOST_OF_CAUSE or _without_keys(text, card) != text:
             stand_in = RedactedError(redacted(f"{type(error).__name__}: {error}", card))
             return stand_in.with_traceback(error.__traceback__)
     return error
@@ -434,7 +482,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error and what it came from, once each."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
-    while waiting:
+    while waiting and len(seen) < _MOST_LINKS:
         link = waiting.pop(0)
         if not isinstance(link, BaseException) or id(link) in seen:
             continue

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from modelrouter.backends.base import ImageRequest
+from modelrouter.backends.hosted.bounds import Limits, pictures
 from modelrouter.backends.hosted.calling import aask, aasking_once, ask, asking_once, reach
 from modelrouter.backends.hosted.errors import malformed
-from modelrouter.response import GeneratedImage, ImagesResponse, Usage
+from modelrouter.counting import most_of_pictures, usage_of_pictures
+from modelrouter.response import GeneratedImage, ImagesResponse
 
 __all__ = ["HostedImages"]
 
@@ -25,7 +26,7 @@ class HostedImages:
             with asking_once(request.card, given) as asked:
                 return _read(litellm.image_generation(**asked), request)
 
-        return ask(request.card, request.timeout_s, call)
+        return ask(request.card, request.timeout_s, _limits(request), call)
 
     async def adraw(self, request: ImageRequest) -> ImagesResponse:
         """See :meth:`ImageBackend.adraw <modelrouter.backends.base.ImageBackend.adraw>`."""
@@ -35,7 +36,7 @@ class HostedImages:
             async with aasking_once(request.card, given) as asked:
                 return _read(await litellm.aimage_generation(**asked), request)
 
-        return await aask(request.card, request.timeout_s, call)
+        return await aask(request.card, request.timeout_s, _limits(request), call)
 
 
 def _parameters(request: ImageRequest) -> dict[str, Any]:
@@ -43,6 +44,15 @@ def _parameters(request: ImageRequest) -> dict[str, Any]:
     if "gpt-image" in request.card.name and options.get("response_format") == "b64_json":
         del options["response_format"]  # it answers so always, and refuses to be told
     return {**options, **reach(request.card, request.timeout_s), "prompt": request.prompt}
+
+
+def _limits(request: ImageRequest) -> Limits:
+    return pictures(_count(request))
+
+
+def _count(request: ImageRequest) -> int:
+    count = request.options.get("n")
+    return count if isinstance(count, int) else 1
 
 
 def _read(response: Any, request: ImageRequest) -> ImagesResponse:
@@ -57,11 +67,13 @@ def _read(response: Any, request: ImageRequest) -> ImagesResponse:
         images = [GeneratedImage.model_validate(item) for item in told.get("data") or ()]
         if not images or not all(image.url or image.b64_json for image in images):
             raise malformed(card, "it holds no picture")
+        if len(images) > _count(request):  # each is paid for
+            raise malformed(card, f"it holds {len(images)} pictures for {_count(request)}")
         return ImagesResponse(
             created=int(told.get("created") or time.time()),
             data=images,
             model=card.name,
-            usage=_usage(told.get("usage")),
+            usage=usage_of_pictures(told.get("usage"), most_of_pictures(card, _count(request))),
             **{
                 n: told[n]
                 for n in ("size", "quality", "background", "output_format")
@@ -70,11 +82,3 @@ def _read(response: Any, request: ImageRequest) -> ImagesResponse:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise malformed(card, f"it cannot be read ({type(exc).__name__})") from exc
-
-
-def _usage(told: Any) -> Usage:
-    """Tokens as a conversation counts them; none where the provider bills by the picture."""
-    if not isinstance(told, Mapping):
-        return Usage()
-    prompt, output = int(told.get("input_tokens") or 0), int(told.get("output_tokens") or 0)
-    return Usage(prompt_tokens=prompt, completion_tokens=output, total_tokens=prompt + output)

@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import Any, Final
 
+from modelrouter.backends.hosted.bounds import install
 from modelrouter.backends.hosted.clients import watch
 from modelrouter.exceptions import MissingDependencyError
 
@@ -62,6 +63,7 @@ def warm() -> None:
 
 
 def _settle(module: Any) -> None:
+    install()
     module.telemetry = False
     module.suppress_debug_info = True
     module.disable_hf_tokenizer_download = True

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, cast
 
 from modelrouter.backends.base import Request
 from modelrouter.backends.hosted.errors import interrupted, malformed, timed_out, translate
 from modelrouter.backends.hosted.waiting import TIMEOUTS, Deadline
+from modelrouter.counting import estimated_prompt, most_of, usage_of
 from modelrouter.exceptions import BackendError, StreamInterruptedError
 from modelrouter.response import (
     Choice,
@@ -24,7 +24,6 @@ from modelrouter.response import (
     Usage,
     new_id,
 )
-from modelrouter.signals.context import IMAGE_TOKENS, estimate_tokens
 
 __all__ = ["StreamReader", "completion"]
 
@@ -38,8 +37,6 @@ _BESIDE: Final = (
     "function_call",
 )
 """What providers put beside the text; kept as extra fields where there is any."""
-
-_PER_MESSAGE, _PER_REPLY = 4, 3  # tokens of the chat format, as signals.context counts them
 
 _UNREADABLE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What reading an answer of another shape raises; pydantic's error is a ValueError."""
@@ -247,45 +244,10 @@ def _finish_reason(reason: Any) -> FinishReason:
 
 
 def _usage(raw: Any, request: Request, said: str) -> Usage:
-    """What the provider counted, with its details; what it left out is estimated."""
-    counted = _plain(raw) or {}
-    # "cost" is litellm's own reckoning, no part of the answer.
-    given = {k: v for k, v in counted.items() if v is not None and k != "cost"}
-    prompt, output = int(given.get("prompt_tokens") or 0), int(given.get("completion_tokens") or 0)
-    if prompt == 0 or (output == 0 and said):  # no prompt takes no tokens
-        prompt, output = prompt or _prompt_tokens(request), output or estimate_tokens(said)
-        given.update(prompt_tokens=prompt, completion_tokens=output, estimated=True)
-        given.pop("total_tokens", None)
-    given["total_tokens"] = int(given.get("total_tokens") or prompt + output)
-    return Usage.model_validate(given)
+    def prompt() -> int:
+        return estimated_prompt(request.messages, request.tools, request.response_format)
 
-
-def _prompt_tokens(request: Request) -> int:
-    """An estimate; :data:`modelrouter.signals.context.ESTIMATE_ERROR` says how good it is."""
-    tokens = _PER_REPLY
-    for message in request.messages:
-        tokens += _PER_MESSAGE + _content_tokens(message.get("content"))
-        if message.get("tool_calls"):
-            tokens += estimate_tokens(_json(message["tool_calls"]))
-    for asked in (request.tools, request.response_format):
-        tokens += estimate_tokens(_json(asked)) if asked else 0
-    return tokens
-
-
-def _content_tokens(content: Any) -> int:
-    if not isinstance(content, list):
-        return estimate_tokens(content or "")
-    images: int = sum(part.get("type") == "image_url" for part in content)
-    texts: int = sum(estimate_tokens(part.get("text") or "") for part in content)
-    return images * IMAGE_TOKENS + texts
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_as_dict)
-
-
-def _as_dict(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else str(value)
+    return usage_of(_plain(raw), most_of(request.card, request.settings.extra), prompt, said)
 
 
 def _plain(value: Any) -> Any:

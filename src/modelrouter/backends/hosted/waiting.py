@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
 
+from modelrouter.backends.base import Stop
 from modelrouter.backends.hosted.workers import Job, start
 
 __all__ = ["TIMEOUTS", "BoundedIterator", "Deadline"]
@@ -51,14 +52,17 @@ class BoundedIterator(Iterator[T]):
 
     A timeout of the HTTP client bounds each read, and a server that sends a blank now and then
     (some do while a request is queued) keeps it from ever passing. ``next`` raises TimeoutError at
-    the deadline all the same. A context manager: leaving it closes the iterator; where it is being
-    read (after a TimeoutError or a KeyboardInterrupt) the connection is shut down, and the
-    iterator is closed as soon as the reader has noticed.
+    the deadline all the same, or when ``stop`` is set. A context manager: leaving it closes the
+    iterator; where it is being read (after a TimeoutError or a KeyboardInterrupt) the connection is
+    shut down, and the iterator is closed as soon as the reader has noticed.
     """
 
-    def __init__(self, items: Generator[T, None, None], deadline: Deadline) -> None:
+    def __init__(
+        self, items: Generator[T, None, None], deadline: Deadline, stop: Stop | None = None
+    ) -> None:
         self._items = items
         self._deadline = deadline
+        self._stop = stop or Stop()
         self._reading: Job[Any] | None = None
 
     def __enter__(self) -> BoundedIterator[T]:
@@ -73,7 +77,9 @@ class BoundedIterator(Iterator[T]):
     def __next__(self) -> T:
         # An item is read only when it is asked for, so that otherwise nobody is reading.
         self._reading = start(lambda: next(self._items, _END), self._items.close)
-        if not self._reading.wait(self._deadline.left):
+        with self._stop.waking(self._reading.wake):
+            in_time = self._reading.wait(self._deadline.left)
+        if not in_time or self._stop.is_set:
             raise TimeoutError
         job, self._reading = self._reading, None
         item = job.result()

@@ -53,6 +53,10 @@ class Job(Generic[T]):
             return False
         return True
 
+    def wake(self) -> None:
+        """Let :meth:`wait` return, though it has not ended."""
+        self._over.put(None)
+
     def result(self) -> T:
         """What the function returned; or raises what it raised. Only after it ended."""
         value, error = self._outcome

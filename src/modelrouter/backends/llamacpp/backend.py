@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from modelrouter.backends.base import EmbeddingRequest, Request
+from modelrouter.backends.base import EmbeddingRequest, Request, Stop
 from modelrouter.backends.llamacpp.adapter import adapter_of, key_of
 from modelrouter.backends.llamacpp.engine.channel import (
     AsyncChannel,
@@ -110,7 +110,12 @@ class LlamaCppBackend:
     def stream(self, request: Request) -> Generator[Chunk, None, None]:
         """Answer in chunks."""
         channel = SyncChannel()
-        with self._submitted(request, channel, in_pieces=True) as job:
+        closed = Failed(LocalModelError("The stream was closed.", model=request.card.name))
+        stop = request.stop or Stop()
+        with (
+            self._submitted(request, channel, in_pieces=True) as job,
+            stop.waking(lambda: channel.send(closed)),
+        ):
             answer = _Answer(request, job.options.n)
             while not answer.whole:
                 yield answer.add(_received(job, channel))
