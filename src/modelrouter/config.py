@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from modelrouter._common.plain import shown
 from modelrouter.exceptions import ConfigurationError
 
 __all__ = [
@@ -77,10 +78,10 @@ class GenerationSettings:
             if value is UNSET or value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ConfigurationError(f"{name} must be a number, got {value!r}.")
+                raise ConfigurationError(f"{name} must be a number, got {shown(value)}.")
             if not low <= value <= high:
                 raise ConfigurationError(
-                    f"{name}={value!r} is out of range.", hint=f"Use {low} to {high}."
+                    f"{name}={shown(value)} is out of range.", hint=f"Use {low} to {high}."
                 )
         if isinstance(self.max_tokens, bool) or (
             isinstance(self.max_tokens, int) and self.max_tokens < 1
@@ -128,7 +129,9 @@ def _first_problem(exc: ValidationError, *, show_value: bool) -> str:
     place = ".".join(str(part) for part in first["loc"])
     named = f"{place}: " if place else ""
     given = (
-        f" (got {first['input']!r})" if show_value and place and first["type"] != "missing" else ""
+        f" (got {shown(first['input'])})"
+        if show_value and place and first["type"] != "missing"
+        else ""
     )
     return f"{named}{first['msg']}{given}."
 
@@ -148,7 +151,7 @@ class Timeout(Configured):
             return cls(total=None, attempt=None)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
             raise ConfigurationError(
-                f"timeout={value!r} is not a positive number of seconds.",
+                f"timeout={shown(value)} is not a positive number of seconds.",
                 hint="Use timeout=30, timeout=None or Timeout(total=30, attempt=10).",
             )
         return cls(total=float(value), attempt=float(value))

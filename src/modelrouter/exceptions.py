@@ -102,6 +102,19 @@ class ModelRouterError(Exception):
         super().__init__(f"{message} {hint}".strip() if hint else message)
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own calls __init__ with the finished message, which most kinds do not take:
+        # a pool of processes would break when one of them is raised in a child.
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(
+    kind: type[ModelRouterError], args: tuple[Any, ...], state: dict[str, Any]
+) -> ModelRouterError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class ConfigurationError(ModelRouterError, ValueError):
     """A Router, Policy, card or setting cannot be as given."""

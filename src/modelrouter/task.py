@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
+from modelrouter._common.plain import MOST_LEVELS, too_deep
 from modelrouter.exceptions import InvalidTaskError
 from modelrouter.images import is_picture, picture_url
 
@@ -114,7 +115,7 @@ class Task:
             return cls((_said(task),))  # the usual case has nothing to check but the text
         given: dict[str, Any] = {
             "tools": _tools(tools) if tools is not None else None,
-            "tool_choice": tool_choice,
+            "tool_choice": _not_too_deep(tool_choice, "tool_choice"),
             "response_format": _response_format(response_format),
             "max_tokens": _max_tokens(max_tokens),
             "kind": _kind(kind),
@@ -210,6 +211,7 @@ def _message(raw: object, where: str) -> Message:
             raise InvalidTaskError(where, f"expected a mapping, got {type(raw).__name__}.")
         raw = dump(exclude_none=True)
         assert isinstance(raw, Mapping)
+    _not_too_deep(raw, where)
     role = raw.get("role")
     if role not in _ROLES:
         raise InvalidTaskError(
@@ -323,10 +325,12 @@ def _tools(tools: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
                 "must be a tool definition.",
                 hint='Use {"type": "function", "function": {"name": ..., "parameters": ...}}.',
             )
+        _not_too_deep(tool, f"tools[{i}]")
     return copy.deepcopy(checked)
 
 
 def _response_format(value: object) -> Mapping[str, Any] | None:
+    _not_too_deep(value, "response_format")
     if value is None or isinstance(value, Mapping):
         return copy.deepcopy(dict(value)) if value is not None else None
     schema = getattr(value, "model_json_schema", None)
@@ -360,4 +364,13 @@ def _mapping(value: object, where: str) -> Mapping[str, Any] | None:
         return None
     if not isinstance(value, Mapping):
         raise InvalidTaskError(where, f"expected a mapping, got {type(value).__name__}.")
-    return dict(value)
+    return dict(_not_too_deep(value, where))
+
+
+_V = TypeVar("_V")
+
+
+def _not_too_deep(value: _V, where: str) -> _V:
+    if too_deep(value):
+        raise InvalidTaskError(where, f"is nested more than {MOST_LEVELS} levels deep.")
+    return value

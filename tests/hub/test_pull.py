@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from pathlib import Path
 
 import pytest
@@ -414,6 +415,45 @@ def test_two_pulls_of_one_file_do_not_mix(hub: HubServer, folder: Path) -> None:
                 modelrouter.pull(made, "Q4_K_M")
 
     assert modelrouter.pull(made, "Q4_K_M", progress=again).name == "phi-2"
+
+
+def test_many_pulls_of_one_file_at_once_leave_one_sound_file(
+    hub: HubServer, folder: Path, small: bytes
+) -> None:
+    made = hub_part.plan("phi-2")
+    offer = made.choose("Q4_K_M")
+    outcomes: list[str] = []
+
+    def fetch_it() -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fetch(PHI_2, made.listing.commit, offer, made.target(offer), wait_s=0.01)
+            outcomes.append("fetched")
+        except BaseException as error:
+            outcomes.append(type(error).__name__)
+
+    for _ in range(10):
+        threads = [threading.Thread(target=fetch_it) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert visible(folder) == ["phi-2.Q4_K_M.gguf"]
+        assert made.target(offer).read_bytes() == small
+        made.target(offer).unlink()
+    assert set(outcomes) <= {"fetched", "PullError"}
+    assert outcomes.count("fetched") >= 10
+
+
+def test_what_another_process_fetched_just_now_is_not_fetched_again(
+    hub: HubServer, folder: Path
+) -> None:
+    made = hub_part.plan("phi-2")
+    offer = made.choose("Q4_K_M")
+    folder.mkdir(parents=True)
+    for _ in range(2):
+        fetch(PHI_2, made.listing.commit, offer, made.target(offer), wait_s=0.01)
+    assert len(hub.fetched()) == 2  # its beginning, and itself once
 
 
 def test_the_licence_is_said(

@@ -89,6 +89,7 @@ class HubServer:
         corrupt: whether the store sends other bytes than it should.
         login: whether the hub answers all with a page, as a network does that wants one.
         statuses: what the coming answers of the store are in place of files; one entry an answer.
+        told: the body that the hub answers all with, and its status, in place of the truth.
     """
 
     def __init__(self) -> None:
@@ -99,6 +100,7 @@ class HubServer:
         self.ranges = True
         self.corrupt = False
         self.login = False
+        self.told: tuple[int, bytes] | None = None
         self._hub = self._serve(_Hub)
         self._store = self._serve(_Store)
         self.endpoint = f"http://127.0.0.1:{self._hub.server_port}"
@@ -177,6 +179,10 @@ class _Hub(_Handler):
         path, query = unquote(url.path), parse_qs(url.query)
         if self.hub.login:
             self.send(200, b"<html>Welcome to our network</html>", Content_Type="text/html")
+            return
+        if self.hub.told is not None:
+            status, body = self.hub.told
+            self.send(status, body, Content_Type="application/json")
             return
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", path):
             self.info(found[1], "blobs" in query)

@@ -1,1 +1,1 @@
-"""Small tools of every part: SQLite files, TOML, how much memory is free."""
+"""Small tools of every part: files, foreign data, memory, processes."""

@@ -5,18 +5,35 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-__all__ = ["available_bytes", "container_free", "gigabytes"]
+__all__ = ["available_bytes", "container_free", "gigabytes", "process_free"]
 
 _CONTAINER = Path("/sys/fs/cgroup")
+_BESIDE = 256 << 20
+"""Of a process's own limit, what is left for stacks, threads' heaps and what llama.cpp computes in:
+it ends the process when it is refused one of many small pieces of memory."""
 
 
 def available_bytes() -> int:
-    """What is free now, without swapping: of the machine, or of its container (cgroup v2)."""
+    """What is free now, without swapping: here, in the container, under this process's limit."""
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    allowed = container_free(_CONTAINER)
-    return max(0, free if allowed is None else min(free, allowed))
+    bounds = (container_free(_CONTAINER), process_free())
+    return max(0, min([free, *(bound for bound in bounds if bound is not None)]))
+
+
+def process_free() -> int | None:
+    """What this process's own limit (``ulimit -v``) leaves; ``None`` without one."""
+    import psutil
+
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return int(limit - psutil.Process().memory_info().vms) - _BESIDE
 
 
 def container_free(folder: Path) -> int | None:

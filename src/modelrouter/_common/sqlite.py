@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from modelrouter.exceptions import StorageError
 
@@ -27,6 +27,9 @@ __all__ = [
     "translated",
     "usd",
 ]
+
+_Identity: TypeAlias = tuple[int, int]
+"""Of a file, whatever its name: its device and its number there."""
 
 PICO: Final = 10**12
 """Money is kept in whole units of 1e-12 USD: a token at 0.0375 USD a million is 37,500 of them, and
@@ -63,9 +66,14 @@ class Database:
     opened the file anew beside it, would lose what others write (sqlite.org/howtocorrupt.html,
     2.6). Afterwards both processes open it again. Take several in the order they were made.
 
+    A file that is removed or replaced while it is open would be written on, seen by nobody: it is
+    noticed the next time that the connection is asked for.
+
     Args:
         path, schema, busy_s: as for :func:`open_database`.
         pragmas: statements to begin a connection with.
+        renew: whether the file at the path is then opened, made anew where there is none; else
+            a StorageError is raised from then on.
     """
 
     def __init__(
@@ -75,9 +83,12 @@ class Database:
         *,
         busy_s: float = 5.0,
         pragmas: tuple[str, ...] = (),
+        renew: bool = True,
     ) -> None:
         self.path, self.schema = Path(path), schema
-        self._busy_s, self._pragmas = busy_s, pragmas
+        self._busy_s, self._pragmas, self._renew = busy_s, pragmas, renew
+        self._file: _Identity | None = None
+        self._log: _Identity | None = None
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._closed = False
@@ -89,8 +100,10 @@ class Database:
         try:
             if self._closed:
                 raise StorageError(f"The {self.schema.what} {self.path} is closed.", path=self.path)
+            self._look_whether_it_is_there()
             if self._connection is None:
                 self._connection = open_database(self.path, self.schema, busy_s=self._busy_s)
+                self._file = _identity(self.path)
                 for pragma in self._pragmas:
                     self._connection.execute(pragma)
             return self._connection
@@ -107,7 +120,37 @@ class Database:
             self._closed = True
             self._let_go()
 
+    def _look_whether_it_is_there(self) -> None:
+        """Whether the file is still the one that was opened, and its log, which is a part of it.
+
+        The log comes with the first writing and stays as long as anybody has the file open.
+
+        Raises:
+            StorageError: it is not, and is not to be made anew.
+        """
+        if self._file is None:
+            return
+        log = _identity(self._log_path) if self._connection is not None else None
+        gone = _identity(self.path) != self._file or self._log not in (None, log)
+        if not gone:
+            self._log = log
+            return
+        if not self._renew:
+            raise StorageError(
+                f"The {self.schema.what} {self.path} was removed or replaced while it was in use, "
+                "so that what it counted is not known any more.",
+                path=self.path,
+                hint="Put it back, or begin anew: close what uses it and open it again.",
+            )
+        self._let_go()
+        self._file = None
+
+    @property
+    def _log_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-wal")
+
     def _let_go(self) -> None:
+        self._log = None  # the last to close the file takes it away
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -143,6 +186,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
     )
+
+
+def _identity(path: Path) -> _Identity | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def open_database(
@@ -215,6 +266,12 @@ def translated(path: Path, what: str) -> Iterator[None]:
     except sqlite3.Error as exc:
         raise StorageError(
             f"The {what} {path} cannot be used: {exc}.", path=path, hint=_way_out(exc)
+        ) from exc
+    except UnicodeDecodeError as exc:  # in what the file says, or in SQLite's own message about it
+        raise StorageError(
+            f"The {what} {path} is damaged: it holds what is no text.",
+            path=path,
+            hint=_MOVE_AWAY,
         ) from exc
 
 
@@ -331,15 +388,18 @@ def _tables(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
+_MOVE_AWAY: Final = (
+    "Move the file and those beside it (-wal, -shm) away; what is readable can be saved with "
+    'sqlite3\'s ".recover".'
+)
+
+
 def _way_out(exc: sqlite3.Error) -> str:
     text = str(exc)
     if "not a database" in text:
         return "Name another file, or move this one away."
     if "malformed" in text or "corrupt" in text:
-        return (
-            "Move the file and those beside it (-wal, -shm) away; what is readable can be saved "
-            'with sqlite3\'s ".recover".'
-        )
+        return _MOVE_AWAY
     if "locked" in text:
         return "Another process has been writing for long; close it."
     if "readonly" in text or "unable to open" in text:

@@ -88,7 +88,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise ModelFileError(f"{path} cannot be read: {exc}.", hint=_LAYOUT) from exc
     if not isinstance(value, dict):
         raise ModelFileError(f"{path} holds no JSON object.", hint=_LAYOUT)

@@ -54,6 +54,9 @@ _SCALARS: Final = {
     11: "<q",
     12: "<d",
 }
+_WHOLE: Final = frozenset({0, 1, 2, 3, 4, 5, 7, 10, 11})
+_BY_BLOCK: Final = ("expert_count", "expert_used_count")
+_MAX_BLOCKS: Final = 1 << 12
 _STRING: Final = 8
 _ARRAY: Final = 9
 _MAX_SIZE: Final = 1 << 27
@@ -133,10 +136,14 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class GGUFArray:
-    """An array in the metadata: the type of its items and how many; they are not kept."""
+    """An array in the metadata: the type of its items and how many.
+
+    They are not kept, but for the largest of how many experts each block has, or uses.
+    """
 
     item_type: int
     length: int
+    largest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,7 @@ class GGUFHeader:
         data_start: the byte at which the tensors' data begins.
         file_size: in bytes.
         repeated_tokens: how many texts the vocabulary holds twice.
+        missing_bytes: how many bytes it has no text for, as SentencePiece writes them.
     """
 
     version: int
@@ -158,6 +166,7 @@ class GGUFHeader:
     data_start: int
     file_size: int
     repeated_tokens: int = 0
+    missing_bytes: int = 0
 
     @property
     def architecture(self) -> str:
@@ -278,12 +287,18 @@ def _misfits(header: GGUFHeader) -> Iterator[str]:
     split = "split.count" in header.metadata
     if blocks is not None and not (blocks > 0 and (split or blocks <= len(header.tensors))):
         yield f"claims {blocks} blocks with {len(header.tensors)} tensors"
+    predicting = header.whole_number("nextn_predict_layers")
+    if predicting and blocks is not None and not 0 < predicting < blocks:
+        yield f"claims {predicting} of {blocks} blocks that predict further tokens"
     for key in ("context_length", "embedding_length"):
         value = header.whole_number(key)
         if value is not None and not 0 < value <= _MAX_SIZE:
             yield f"says {header.architecture}.{key} = {value}"
-    experts, used = (header.of_architecture(f"expert_{k}count") or 0 for k in ("", "used_"))
-    if isinstance(experts, int) and isinstance(used, int):  # one for each block: llama.cpp's task
+    experts, used = (
+        value.largest if isinstance(value, GGUFArray) else value or 0  # one for each block
+        for value in (header.of_architecture(f"expert_{k}count") for k in ("", "used_"))
+    )
+    if isinstance(experts, int) and isinstance(used, int):
         possible = 0 < used <= experts <= 1024 if experts else used == 0
         if not possible:
             yield f"claims {used} experts used of {experts}"
@@ -294,8 +309,11 @@ def _misfits(header: GGUFHeader) -> Iterator[str]:
     scaling = header.of_architecture("rope.scaling.type")
     if isinstance(scaling, str) and scaling not in ("none", "linear", "yarn", "longrope"):
         yield f"says {header.architecture}.rope.scaling.type = {scaling!r}"
-    if header.metadata.get("tokenizer.ggml.model") == "none":
+    tokenizer = header.metadata.get("tokenizer.ggml.model")
+    if tokenizer in ("none", "no_vocab"):
         yield "has no vocabulary"
+    if tokenizer == "llama" and header.missing_bytes:
+        yield f"has no token for {header.missing_bytes} of the 256 bytes"
     if header.repeated_tokens:
         yield f"has {header.repeated_tokens} tokens twice in its vocabulary"
 
@@ -337,6 +355,7 @@ class _Reader:
         self.file_size = file_size
         self.at = 0
         self.repeated_tokens = 0
+        self.missing_bytes = 0
         self.metadata: dict[str, Any] = {}
 
     def header(self) -> GGUFHeader:
@@ -362,7 +381,8 @@ class _Reader:
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise self.bad(f"has alignment {alignment!r}")
         start = -(-self.at // alignment) * alignment
-        return GGUFHeader(version, metadata, table, start, self.file_size, self.repeated_tokens)
+        counted = (self.repeated_tokens, self.missing_bytes)
+        return GGUFHeader(version, metadata, table, start, self.file_size, *counted)
 
     def tensor(self) -> Tensor:
         name = self.text()
@@ -384,6 +404,9 @@ class _Reader:
     def array(self, key: str, depth: int) -> GGUFArray:
         """Step over an array."""
         kind, count = self.scalar("<I"), self.scalar("<Q")
+        if kind in _WHOLE and 0 < count <= _MAX_BLOCKS and key.endswith(_BY_BLOCK):
+            largest = max(int(self.scalar(_SCALARS[kind])) for _ in range(count))
+            return GGUFArray(kind, count, largest)
         if kind in _SCALARS:
             self.skip(count * struct.calcsize(_SCALARS[kind]))
         elif count > _MAX_TEXTS:
@@ -421,8 +444,11 @@ class _Reader:
         self.at = at
         if b"\0" in b"".join(tokens):
             tokens = [token.partition(b"\0")[0] for token in tokens]
-        tokens = [token for token in tokens if token]
-        self.repeated_tokens = len(tokens) - len(set(tokens))
+        known = {token for token in tokens if token}
+        self.repeated_tokens = sum(map(bool, tokens)) - len(known)
+        self.missing_bytes = sum(
+            b"<0x%02X>" % byte not in known and bytes([byte]) not in known for byte in range(256)
+        )
 
     def text(self) -> str:
         return self.take(self.scalar("<Q")).decode("utf-8", "replace")

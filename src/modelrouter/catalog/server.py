@@ -74,7 +74,7 @@ def _listed(address: str) -> dict[str, Mapping[str, Any]]:
         if answer.is_success:
             return {str(model["id"]): model for model in answer.json()["data"]}
         problem = f"it answered /models with status {answer.status_code}"
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         problem = f"its list of models cannot be read ({type(exc).__name__})"
     except (httpx2.HTTPError, httpx2.InvalidURL, ElsewhereError):
         # Raised below: the original names the address, which may hold a password.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modelrouter._common.process import OfOneProcess
 from modelrouter.backends.base import Backend
 from modelrouter.catalog import Catalog, ModelCard, discover
 from modelrouter.catalog.discovery import Unavailable
@@ -32,7 +33,7 @@ from modelrouter.trace import TraceHook
 __all__ = ["RouterBase"]
 
 
-class RouterBase:
+class RouterBase(OfOneProcess):
     """The arguments of :class:`Router` and :class:`AsyncRouter`, and what needs no model."""
 
     def __init__(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypedDict, cast
 
+from modelrouter._common.plain import MOST_LEVELS, shown, too_deep
 from modelrouter.config import UNSET, GenerationSettings, Timeout
 from modelrouter.exceptions import ConfigurationError, InvalidTaskError
 from modelrouter.policies import PolicyLike
@@ -194,7 +195,7 @@ _KINDS: Final[dict[str, tuple[Any, str]]] = {
 
 
 def check_names(options: Mapping[str, Any], known: type = CallOptions) -> None:
-    """Refuse a misspelt option.
+    """Refuse a misspelt option, and one whose value is nested without end.
 
     Args:
         options: of a call.
@@ -203,7 +204,9 @@ def check_names(options: Mapping[str, Any], known: type = CallOptions) -> None:
     Raises:
         ConfigurationError: names the option and the nearest known one.
     """
-    for name in options:
+    for name, value in options.items():
+        if too_deep(value):
+            raise ConfigurationError(f"{name} is nested more than {MOST_LEVELS} levels deep.")
         if name not in known.__annotations__:
             near = difflib.get_close_matches(name, known.__annotations__, n=1)
             raise ConfigurationError(
@@ -255,12 +258,13 @@ def checked_tags(tags: object) -> Mapping[str, str]:
         return {}
     if not isinstance(tags, Mapping):
         raise ConfigurationError(
-            f"tags must be a mapping, got {type(tags).__name__}.", hint='As {"user": "ann"}.'
+            f"tags must be a mapping, got {shown(tags)}.", hint='As {"user": "ann"}.'
         )
     for name, value in tags.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise ConfigurationError(
-                f"tags: {name!r}: {value!r} are not both texts.", hint='As {"user": "ann"}.'
+                f"tags: {shown(name)}: {shown(value)} are not both texts.",
+                hint='As {"user": "ann"}.',
             )
     return dict(tags)
 
@@ -274,7 +278,7 @@ def checked_conversation(conversation: object) -> str | None:
     if conversation is None or (isinstance(conversation, str) and conversation):
         return conversation
     raise ConfigurationError(
-        f"conversation must be a text that is not empty, got {conversation!r}.",
+        f"conversation must be a text that is not empty, got {shown(conversation)}.",
         hint="Give a text, the same for each turn.",
     )
 

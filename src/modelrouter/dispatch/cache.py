@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import ValidationError
 
+from modelrouter._common.process import OfOneProcess
 from modelrouter._common.sqlite import Database, Schema, open_database, transaction
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import GenerationSettings
@@ -65,7 +66,7 @@ class CachedAnswer:
     chunks: tuple[Chunk, ...]
 
 
-class Cache:
+class Cache(OfOneProcess):
     """Whole answers on disk, found again by the same task, parameters, policy and eligible models.
 
     ``Router(cache=True)``, ``Router(cache="answers.cache")`` or ``Router(cache=Cache(...))``; off
@@ -331,7 +332,11 @@ def _key(
     }
     try:
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
-    except (TypeError, ValueError):  # a parameter that JSON does not know: nothing to compare by
+    except (
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # a parameter that JSON does not know: nothing to compare by
         return None
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -353,7 +358,7 @@ def _read(body: bytes) -> CachedAnswer | None:
         chunks = tuple(
             Chunk.model_validate({**chunk, "cost_usd": None}) for chunk in found["chunks"]
         )
-    except (zlib.error, ValueError, KeyError, TypeError, ValidationError):
+    except (zlib.error, ValueError, KeyError, TypeError, RecursionError, ValidationError):
         return None
     return CachedAnswer(completion, chunks or tuple(_as_chunks(completion)))
 

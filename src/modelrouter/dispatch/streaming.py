@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
 
+from modelrouter._common.process import OfOneProcess
 from modelrouter.backends.base import Stop
 from modelrouter.catalog.card import ModelCard
 from modelrouter.dispatch.continuation import Splice
@@ -71,7 +72,7 @@ class Opening:
     go_on: Callable[[str], Any] | None = None
 
 
-class _Record:
+class _Record(OfOneProcess):
     """What both kinds of stream keep: the text so far, the final reply, the trace."""
 
     def __init__(self, opening: Opening) -> None:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from modelrouter._common.process import OfOneProcess
 from modelrouter._common.sqlite import pico_usd, usd
 from modelrouter.config import Configured
 from modelrouter.exceptions import (
@@ -139,7 +140,7 @@ class BudgetStatus:
         )
 
 
-class Budgets:
+class Budgets(OfOneProcess):
     """The guard that keeps budgets.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modelrouter._common.process import OfOneProcess
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import RateLimit
 from modelrouter.exceptions import BudgetExceededError, CoolingDownError, NotAdmittedError
@@ -35,7 +36,7 @@ class Permit:
         self._tickets: list[tuple[Guard, Any]] = []
 
 
-class Guards:
+class Guards(OfOneProcess):
     """The guards in the order in which they are asked.
 
     Args:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from modelrouter._common.process import OfOneProcess
 from modelrouter._common.sqlite import Database, Schema, transaction, translated
 from modelrouter.exceptions import StorageError
-from modelrouter.guards.store import DAY, Account, Claim, Hold, Short
+from modelrouter.guards.store import DAY, DAYS_KEPT, Account, Claim, Hold, Short
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,11 +48,15 @@ FROM accounts LEFT JOIN (
 ) AS held ON held.account = key
 """
 
+_KEPT: Final = f"""
+SELECT DISTINCT CAST(until / {DAY} AS INTEGER) AS day FROM accounts WHERE until IS NOT NULL
+ORDER BY day DESC LIMIT 1 OFFSET ?
+"""
 _KEPT_S: Final = 35 * DAY
 """How long accounts of periods that are over stay readable."""
 
 
-class SqliteStore:
+class SqliteStore(OfOneProcess):
     """Accounts in a file. The file and its folder are made where they are missing.
 
     Args:
@@ -60,14 +65,15 @@ class SqliteStore:
 
     Raises:
         StorageError: the file is damaged, foreign, of a later version, or cannot be opened. A
-            budget is never treated as unlimited because its file cannot be read.
+            budget is never treated as unlimited because its file cannot be read. Likewise in
+            every call when the file is removed or replaced while it is in use.
     """
 
     def __init__(self, path: str | Path | None = None, *, busy_s: float = 5.0) -> None:
         self.path = default_path() if path is None else Path(path)
         self._swept = 0.0
         _make_folder(self.path.parent)
-        self._database = Database(self.path, _SCHEMA, busy_s=busy_s)
+        self._database = Database(self.path, _SCHEMA, busy_s=busy_s, renew=False)
         with self._database:  # what is wrong with the file is said at once
             pass
 
@@ -145,12 +151,20 @@ class SqliteStore:
         return Account(claim.account, until=claim.until) if row is None else _account(row)
 
     def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
-        """Forget periods and reservations that are long over, once a day."""
-        if now - self._swept < DAY:
+        """Forget periods and reservations that are long over, once a day.
+
+        A clock that was set far ahead for a while must not make today's account one of these, so
+        that those of the last days on which there were any stay, however long ago that seems.
+        """
+        if 0 <= now - self._swept < DAY:
             return
         self._swept = now
-        connection.execute("DELETE FROM accounts WHERE until < ?", (now - _KEPT_S,))
-        connection.execute("DELETE FROM holds WHERE expires < ?", (now - _KEPT_S,))
+        kept = connection.execute(_KEPT, (DAYS_KEPT - 1,)).fetchone()
+        if kept is None:
+            return
+        over = min(now - _KEPT_S, kept[0] * DAY)
+        connection.execute("DELETE FROM accounts WHERE until < ?", (over,))
+        connection.execute("DELETE FROM holds WHERE expires < ?", (over,))
 
 
 def _make_folder(folder: Path) -> None:

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
+from modelrouter._common.process import OfOneProcess
+
 __all__ = ["Account", "Claim", "Hold", "MemoryStore", "Short", "Store"]
 
 
@@ -121,7 +123,7 @@ class Store(Protocol):
         ...
 
 
-class MemoryStore:
+class MemoryStore(OfOneProcess):
     """Accounts in this process alone, forgotten when it ends."""
 
     def __init__(self) -> None:
@@ -193,14 +195,25 @@ class MemoryStore:
         )
 
     def _sweep(self, now: float) -> None:
-        """Forget accounts whose period ended a day ago, once an hour."""
-        if now - self._swept < 3_600:
+        """Forget accounts whose period ended a day ago, once an hour.
+
+        A clock that was set far ahead for a while must not make today's account one of these, so
+        that those of the last days on which there were any stay, however long ago that seems.
+        """
+        if 0 <= now - self._swept < 3_600:
             return
         self._swept = now
-        over = [k for k, a in self._accounts.items() if a.until is not None and a.until < now - DAY]
-        for key in over:
-            del self._accounts[key]
+        ends = {key: a.until for key, a in self._accounts.items() if a.until is not None}
+        days = sorted({end // DAY for end in ends.values()})
+        if len(days) < DAYS_KEPT:
+            return
+        over = min(now - DAY, days[-DAYS_KEPT] * DAY)
+        for key, end in ends.items():
+            if end < over:
+                del self._accounts[key]
 
 
 DAY: Final = 86_400.0
 """Seconds that an account is kept after its period, for calls that began in it."""
+DAYS_KEPT: Final = 7
+"""Days on which periods ended whose accounts are kept whatever the clock says."""

@@ -13,7 +13,9 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+
+from pydantic import BaseModel, Field, field_validator
 
 from modelrouter.exceptions import GatedModelError, HubConnectionError, NotOnHubError
 
@@ -57,6 +59,37 @@ class Listing:
     files: tuple[RemoteFile, ...]
 
 
+_Sum: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}$")]
+_Bytes: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 62, strict=True)]
+
+
+class _Lfs(BaseModel):
+    sha256: _Sum
+    size: _Bytes
+
+
+class _Sibling(BaseModel):
+    rfilename: Annotated[str, Field(min_length=1, max_length=4_096)]
+    size: _Bytes | None = None
+    blobId: _Sum | None = None
+    lfs: _Lfs | None = None
+
+
+class _Info(BaseModel):
+    """What is used of the hub's description of a repository; the rest may be anything."""
+
+    sha: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    siblings: list[_Sibling] = []
+    gated: Any = False
+    tags: Any = None
+    cardData: Any = None
+
+    @field_validator("siblings", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: Any) -> Any:
+        return [] if value is None else value
+
+
 def endpoint() -> str:
     """Where the hub is: ``$HF_ENDPOINT``, or huggingface.co."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or _DEFAULT_ENDPOINT
@@ -69,8 +102,7 @@ def listing(repository: str) -> Listing:
         NotOnHubError, GatedModelError, HubConnectionError: see :func:`_translated`.
     """
     with _translated(repository):
-        from huggingface_hub import ModelInfo, get_session
-        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined] # theirs to use, if not in an __all__
+        from huggingface_hub import get_session
 
         response = get_session().get(
             f"{endpoint()}/api/models/{repository}",
@@ -78,21 +110,19 @@ def listing(repository: str) -> Listing:
             headers=_authorization(),
             timeout=_CONNECT_S,
         )
-        hf_raise_for_status(response)
+        _raise_for_status(response)
     try:
-        info = ModelInfo(**response.json())  # type: ignore[no-untyped-call] # it takes what comes
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        info = _Info.model_validate_json(response.content)
+    except ValueError as exc:  # pydantic's: no JSON, nested too deeply, or not what the hub says
         raise _no_hub() from exc
-    if not info.sha:
-        raise _no_hub()
     files = [
         RemoteFile(
             path=entry.rfilename,
             size_bytes=entry.lfs.size if entry.lfs else entry.size or 0,
             sha256=entry.lfs.sha256 if entry.lfs else None,
-            blob_id=entry.blob_id,
+            blob_id=entry.blobId,
         )
-        for entry in info.siblings or ()
+        for entry in info.siblings
     ]
     return Listing(repository, info.sha, _licence(info), bool(info.gated), tuple(files))
 
@@ -125,7 +155,6 @@ def opened(
     with _translated(repository, file):
         import httpx2
         from huggingface_hub import get_session, hf_hub_url
-        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined] # theirs to use, if not in an __all__
 
         where = endpoint()
         url = hf_hub_url(repository, file, revision=commit, endpoint=where)
@@ -136,8 +165,24 @@ def opened(
             "GET", url, headers=sent, timeout=timeout, follow_redirects=True
         ) as response:
             if response.status_code != 416:  # the caller's affair: there is no more to come
-                hf_raise_for_status(response)
+                _raise_for_status(response)
             yield response
+
+
+def _raise_for_status(response: Any) -> None:
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined] # theirs to use, if not in an __all__
+
+    try:
+        hf_raise_for_status(response)
+    except HfHubHTTPError:
+        raise
+    except (AttributeError, TypeError, ValueError, RecursionError) as exc:
+        # It takes an error's body for an object, and one that is not nested without end.
+        raise HubConnectionError(
+            f"{endpoint()} answered with status {response.status_code}, and not as the hub does.",
+            hint="Check HF_ENDPOINT, and try again later.",
+        ) from exc
 
 
 def _authorization() -> dict[str, str]:
@@ -147,12 +192,13 @@ def _authorization() -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _licence(info: Any) -> str | None:
-    card = info.card_data
-    said = card.get("license_name") or card.get("license") if card else None
+def _licence(info: _Info) -> str | None:
+    card = info.cardData if isinstance(info.cardData, dict) else {}
+    said = card.get("license_name") or card.get("license")
     if said is None:
-        tags = [tag for tag in info.tags or () if tag.startswith("license:")]
-        said = tags[0].partition(":")[2] if tags else None
+        tags = info.tags if isinstance(info.tags, list) else []
+        found = [t for t in tags if isinstance(t, str) and t.startswith("license:")]
+        said = found[0].partition(":")[2] if found else None
     return str(said) if said else None
 
 

@@ -57,7 +57,9 @@ def fetch(
         PullError: its kinds; another process that fetches the same file is one, too.
     """
     part = _part(target, offer)
-    with _own(part), _writing(target):
+    with _writing(target), _own(part):
+        if is_whole(target, offer):  # another process has fetched it just now
+            return
         digest = _Digest(offer)
         have = digest.read(part)
         if have > offer.size_bytes:
@@ -225,9 +227,14 @@ def _own(part: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        # While it is held, so that it is not taken from under one who has just got it; Windows
+        # lets no open file go.
         with contextlib.suppress(OSError):
             name.unlink()
+        lock.release()
+        if os.name == "nt":
+            with contextlib.suppress(OSError):
+                name.unlink()
 
 
 @contextlib.contextmanager

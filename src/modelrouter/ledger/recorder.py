@@ -66,14 +66,24 @@ class Recorder:
         self.path, self._text, self._keep_pii = path, text, keep_pii
         self.pid = os.getpid()
         self.not_written = 0
+        import sqlite3  # now: a stream that is left open at the end of Python ends after imports do
+
+        self._faults = (sqlite3.Error, StorageError)
         self._process: int | None = None
         self._logged_at = 0.0
         self._busy_until = 0.0
         self._later: Background[_Note] = Background(self._write_batch, name="modelrouter-ledger")
         with transaction(connection := open_database(path, LEDGER)):
             processes.mark_lost(connection)
-        (self._salt,) = connection.execute("SELECT value FROM meta WHERE name='salt'").fetchone()
+        found = connection.execute("SELECT value FROM meta WHERE name='salt'").fetchone()
         connection.close()
+        if found is None or not isinstance(found[0], bytes):
+            raise StorageError(
+                f"The ledger {path} is damaged: the key of its hashes is gone.",
+                path=path,
+                hint="Name another file, or move this one away.",
+            )
+        self._salt: bytes = found[0]
         # Folding the log into the file waits for the disk: that is the thread's part alone.
         pragmas = ("PRAGMA wal_autocheckpoint=0",)
         self._quick = Database(path, LEDGER, busy_s=_PATIENCE_S, pragmas=pragmas)
@@ -101,8 +111,6 @@ class Recorder:
 
     def _write(self, event: _Event, trace: Trace) -> None:
         """Write a short row now, or have the thread do it where the file is busy."""
-        import sqlite3
-
         note = _Note(event, trace)
         problem: object = "it was busy a moment ago"
         if time.monotonic() >= self._busy_until:
@@ -110,7 +118,7 @@ class Recorder:
                 with self._quick as connection, transaction(connection):
                     self._short(connection, note)
                 return
-            except (sqlite3.Error, StorageError) as exc:
+            except self._faults as exc:
                 problem = exc
                 self._busy_until = time.monotonic() + _AVOID_S
         if not self._later.put(note):
@@ -140,8 +148,6 @@ class Recorder:
             time.sleep(_PAUSE_S)
 
     def _tried(self, notes: list[_Note], details: list[tuple[Any, ...]]) -> Exception | None:
-        import sqlite3
-
         try:
             # Callers wait their turn here rather than in SQLite, which would have them sleep.
             with self._quick, self._slow as connection, transaction(connection):
@@ -149,7 +155,7 @@ class Recorder:
                     self._short(connection, note)
                 connection.executemany(_DETAILS, details)
             self._fold()
-        except (sqlite3.Error, StorageError) as exc:
+        except self._faults as exc:
             return exc
         return None
 

@@ -184,10 +184,14 @@ def replay(rows: Iterable[Row], policy: PolicyLike) -> Replay:
     calls: list[Replayed] = []
     left_out: Counter[str] = Counter()
     for row in rows:
-        if problem := _obstacle(row, reads_task):
+        try:
+            problem = _obstacle(row, reads_task)
+            context = None if problem else _context(row)
+        except (LookupError, TypeError, ValueError, AttributeError):  # also our own of bad values
+            problem, context = "what is stored of them is damaged", None
+        if context is None:
             left_out[problem] += 1
             continue
-        context = _context(row)
         decision = wanted.decide(context)
         before = next(c for c in decision.candidates if c.model == row.model)
         after = decision.candidates[0] if decision.candidates[0].feasible else None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, TypeAlias
 
+from modelrouter._common.plain import parsed, shown
 from modelrouter._common.sqlite import pico_usd, usd
 from modelrouter.exceptions import NoEligibleModelError
 from modelrouter.policies.decision import Decision
@@ -262,7 +263,24 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(value: bytes | None) -> Any:
-    """What :func:`pack` packed."""
+    """What :func:`pack` packed.
+
+    Raises:
+        ValueError: it is damaged, or larger than anything that is packed.
+    """
     if value is None:
         return None
-    return json.loads(zlib.decompress(value).decode("utf-8", "surrogatepass"))
+    if not isinstance(value, bytes):
+        raise ValueError(f"{shown(value)} is not packed")
+    opened = zlib.decompressobj()
+    try:
+        text = opened.decompress(value, _LARGEST)
+    except zlib.error as exc:
+        raise ValueError(str(exc)) from exc
+    if not opened.eof:
+        raise ValueError("it is cut short" if len(text) < _LARGEST else "it is too large")
+    return parsed(text.decode("utf-8", "surrogatepass"))
+
+
+_LARGEST: Final = 1 << 28
+"""Bytes."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import threading
 import time
 import weakref
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from modelrouter._common.plain import parsed, shown
+from modelrouter._common.process import OfOneProcess
 from modelrouter._common.sqlite import open_database, translated
 from modelrouter.exceptions import ConfigurationError, StorageError
 from modelrouter.fitting.examples import Example
@@ -39,7 +39,7 @@ _PAGE: Final = 500
 _FLUSH_S: Final = 10.0
 
 
-class Ledger:
+class Ledger(OfOneProcess):
     """What was decided, asked, answered and spent, in one SQLite file.
 
     ``Router(ledger="tasks.ledger")`` or ``Router(ledger=Ledger("tasks.ledger", text="keep"))``. A
@@ -417,6 +417,45 @@ _COLUMNS: Final = (
 )
 
 
+_NONE: Final = type(None)
+_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    "number": (int,),
+    "id": (str,),
+    "began_at": (float,),
+    "outcome": (str,),
+    "kind": (str,),
+    "model": (str,),
+    "location": (str,),
+    "policy": (str,),
+    "cached": (int,),
+    "latency_s": (float, _NONE),
+    "first_token_s": (float, _NONE),
+    "prompt_tokens": (int,),
+    "completion_tokens": (int,),
+    "cost_pico": (int,),
+    "unpriced": (int,),
+    "estimated": (int,),
+    "tags": (str,),
+    "conversation": (str, _NONE),
+    "error": (str,),
+}
+_ATTEMPT_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    "model": (str,),
+    "outcome": (str,),
+    "duration_s": (float,),
+    "first_token_s": (float, _NONE),
+    "cost_pico": (int, _NONE),
+    "error": (str,),
+    "confidence": (float, _NONE),
+}
+_DETAIL_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    "decision": (dict, _NONE),
+    "text_hash": (str, _NONE),
+    "text": (dict, _NONE),
+    "answer": (list, _NONE),
+}
+
+
 def _page(
     connection: sqlite3.Connection,
     path: Path,
@@ -430,24 +469,50 @@ def _page(
         "ORDER BY number LIMIT ?",
         (after, *values, _PAGE),
     ).fetchall()
-    rows = [_row(dict(zip(_COLUMNS, each, strict=True))) for each in found]
-    if not rows:
-        return rows
-    span = (rows[0].number, rows[-1].number)
-    scores = _scores(connection, span)
-    rows = [replace(row, score=scores.get(row.number)) for row in rows]
-    return _with_details(connection, path, span, rows) if details else rows
+    if not found:
+        return []
+    try:
+        rows = [_row(dict(zip(_COLUMNS, each, strict=True))) for each in found]
+        span = (rows[0].number, rows[-1].number)
+        scores = _scores(connection, span)
+        for score in scores.values():
+            _check("score", score, (float,))
+        rows = [replace(row, score=scores.get(row.number)) for row in rows]
+        return _with_details(connection, span, rows) if details else rows
+    except ValueError as exc:
+        raise StorageError(
+            f"The ledger {path} holds a damaged row near number {found[0][0]}: {exc}.", path=path
+        ) from exc
 
 
 def _row(values: dict[str, Any]) -> Row:
+    for name, kinds in _KINDS.items():
+        _check(name, values[name], kinds)
+    tags = parsed(values["tags"])
+    if not isinstance(tags, dict) or not all(isinstance(tag, str) for tag in tags.values()):
+        raise ValueError(f"tags is {shown(tags)}")
     return Row(
         **{
             **values,
             "outcome": values["outcome"] if values["outcome"] in OUTCOMES else "failed",
             "cached": bool(values["cached"]),
-            "tags": json.loads(values["tags"]),
+            "tags": tags,
         }
     )
+
+
+def _check(name: str, value: Any, kinds: tuple[type, ...]) -> None:
+    """SQLite takes anything in any column.
+
+    Raises:
+        ValueError: it is of none of these kinds, or a number that no time and no sum can be.
+    """
+    if type(value) not in kinds or (type(value) is float and not abs(value) < _MOST):
+        raise ValueError(f"{name} is {shown(value)}")
+
+
+_MOST: Final = 1e11
+"""Seconds; some three thousand years."""
 
 
 def _scores(connection: sqlite3.Connection, span: tuple[int, int]) -> Mapping[int, float]:
@@ -459,7 +524,7 @@ def _scores(connection: sqlite3.Connection, span: tuple[int, int]) -> Mapping[in
 
 
 def _with_details(
-    connection: sqlite3.Connection, path: Path, span: tuple[int, int], rows: list[Row]
+    connection: sqlite3.Connection, span: tuple[int, int], rows: list[Row]
 ) -> list[Row]:
     attempts: dict[int, list[AskedModel]] = {}
     for number, usage, *values in connection.execute(
@@ -469,10 +534,12 @@ def _with_details(
         span,
     ):
         model, outcome, duration_s, first_token_s, cost_pico, error, sure = values
-        parsed = None if usage is None else json.loads(usage)
-        attempts.setdefault(number, []).append(
-            AskedModel(model, outcome, duration_s, first_token_s, parsed, cost_pico, error, sure)
-        )
+        told = None if usage is None else parsed(usage)
+        _check("usage", told, (dict, type(None)))
+        asked = AskedModel(model, outcome, duration_s, first_token_s, told, cost_pico, error, sure)
+        for name, kinds in _ATTEMPT_KINDS.items():
+            _check(name, getattr(asked, name), kinds)
+        attempts.setdefault(number, []).append(asked)
     long = {
         number: values
         for number, *values in connection.execute(
@@ -481,17 +548,12 @@ def _with_details(
             span,
         )
     }
-    try:
-        return [_filled(row, attempts.get(row.number, []), long.get(row.number)) for row in rows]
-    except (zlib.error, ValueError) as exc:
-        raise StorageError(
-            f"The ledger {path} holds a damaged row near number {span[0]}: {exc}.", path=path
-        ) from exc
+    return [_filled(row, attempts.get(row.number, []), long.get(row.number)) for row in rows]
 
 
 def _filled(row: Row, attempts: list[AskedModel], long: list[Any] | None) -> Row:
     decision, text_hash, text, answer = long or (None, None, None, None)
-    return replace(
+    filled = replace(
         row,
         attempts=tuple(attempts),
         decision=unpack(decision),
@@ -499,3 +561,6 @@ def _filled(row: Row, attempts: list[AskedModel], long: list[Any] | None) -> Row
         text=unpack(text),
         answer=unpack(answer),
     )
+    for name, kinds in _DETAIL_KINDS.items():
+        _check(name, getattr(filled, name), kinds)
+    return filled

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from pydantic import AfterValidator, Field
 
+from modelrouter._common.plain import parsed, shown
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import Configured
 from modelrouter.exceptions import ConfigurationError
@@ -144,7 +145,9 @@ class Policy(Configured):
             return cls.balanced()
         if isinstance(policy, str):
             return cls.preset(policy)
-        raise ConfigurationError(f"policy must be a Policy, a Threshold or a name, got {policy!r}.")
+        raise ConfigurationError(
+            f"policy must be a Policy, a Threshold or a name, got {shown(policy)}."
+        )
 
     def decide(self, context: RoutingContext) -> Decision:
         """Choose among the candidates; why the others stand behind is worked out when asked.
@@ -275,19 +278,21 @@ class Policy(Configured):
             ConfigurationError: not JSON, or not a policy; names the field.
         """
         try:
-            fields = json.loads(text)
-        except json.JSONDecodeError as exc:
+            fields = parsed(text)
+        except ValueError as exc:
             raise ConfigurationError(f"The policy is not JSON: {exc}.") from exc
         return cls._from_plain(fields)
 
     @classmethod
     def from_toml(cls, text: str) -> Policy:
         """Read a policy from TOML; see :meth:`from_json`."""
-        from modelrouter._common.toml import TOMLDecodeError, loads
+        from modelrouter._common.toml import loads
 
         try:
             fields = loads(text)
-        except TOMLDecodeError as exc:
+        except RecursionError as exc:
+            raise ConfigurationError("The policy is nested too deeply to be read.") from exc
+        except ValueError as exc:  # no TOML, or a number of too many digits
             raise ConfigurationError(f"The policy is not TOML: {exc}.") from exc
         return cls._from_plain(fields)
 

@@ -33,6 +33,9 @@ class LearnedScorer:
         self._given = weights
         self._engine: Engine | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._given,)  # the tables are made anew from the weights
+
     @classmethod
     def load(cls, path: str | Path) -> LearnedScorer:
         """The scorer that :meth:`save` wrote.

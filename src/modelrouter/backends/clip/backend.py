@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
+from modelrouter._common.process import OfOneProcess
 from modelrouter.backends.base import EmbeddingRequest, MixedRequest, Picture, Request
 from modelrouter.backends.clip.model import ClipModel
 from modelrouter.catalog.card import ModelCard
@@ -17,7 +18,7 @@ from modelrouter.signals.base import Tokenizer
 __all__ = ["ClipBackend"]
 
 
-class ClipBackend:
+class ClipBackend(OfOneProcess):
     """Fulfils the contracts for embeddings; it writes no text. Models stay loaded until closed."""
 
     def __init__(self) -> None:

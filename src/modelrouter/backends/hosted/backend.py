@@ -22,6 +22,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, TypeVar
 
+from modelrouter._common.process import OfOneProcess
 from modelrouter.backends.base import Request
 from modelrouter.backends.hosted.bounds import REPLY, STREAM, bounded
 from modelrouter.backends.hosted.calling import athrough_own_client, through_own_client
@@ -47,7 +48,7 @@ _END: Final = object()
 _HOLDERS: Final = ("response", "http_response", "streaming_response")
 
 
-class LiteLLMBackend(HostedImages, HostedEmbeddings):
+class LiteLLMBackend(OfOneProcess, HostedImages, HostedEmbeddings):
     """Asks hosted models over HTTP; fulfils :class:`~modelrouter.backends.base.Backend`.
 
     ``Request.timeout_s`` bounds the whole attempt in every way of calling, whatever the server

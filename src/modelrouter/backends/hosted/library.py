@@ -73,6 +73,11 @@ def _settle(module: Any) -> None:
     if not os.environ.get("LITELLM_LOG"):
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    # The openai client tells each request's content to its log where all of the process's logging
+    # is at DEBUG, which nobody means by that; who does sets its level, or $OPENAI_LOG.
+    told = logging.getLogger("openai._base_client")
+    if told.level == logging.NOTSET and not os.environ.get("OPENAI_LOG"):
+        told.setLevel(logging.INFO)
 
 
 def _import_quietly() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from modelrouter.backends.llamacpp.engine.generation import Generation
 from modelrouter.backends.llamacpp.engine.job import Job
@@ -24,7 +24,9 @@ from modelrouter.exceptions import BadRequestError
 __all__ = ["admit"]
 
 
-def admit(job: Job, loaded: Loaded, window: int, max_tokens: int) -> list[Generation]:
+def admit(
+    job: Job, loaded: Loaded, window: int, max_tokens: int, go_on: Callable[[], bool]
+) -> list[Generation]:
     """The answers to a request, ready to be begun.
 
     Args:
@@ -32,16 +34,20 @@ def admit(job: Job, loaded: Loaded, window: int, max_tokens: int) -> list[Genera
         loaded: its model.
         window: tokens of prompt and answer together that a slot may ever have.
         max_tokens: bound on an answer where neither the call nor the card gives one.
+        go_on: asked while the prompt is written; ``False`` gives up.
 
     Raises:
         BadRequestError: the prompt is too long or empty, or an option cannot be kept to.
-        LocalModelError: the model has no chat template.
+        LocalModelError: the model has no chat template, or one that does not come to an end.
+        RenderingStopped: ``go_on`` said so.
     """
     model, prompts = loaded.model, loaded.prompts
     template = prompts.template(job.chat_template)
     form = form_of(template.source)
     choice = chosen_tools(job.tools, job.tool_choice, job.name)
-    prompt = prompts.write(job.messages, job.name, tools=choice.offered, override=job.chat_template)
+    prompt = prompts.write(
+        job.messages, job.name, tools=choice.offered, override=job.chat_template, go_on=go_on
+    )
     window = min(window, job.window, model.trained_window or job.window)
     limit = _limit(job, len(prompt), window, max_tokens)
     shown = prompts.markers(job.chat_template) if choice.offered else {}

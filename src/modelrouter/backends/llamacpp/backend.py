@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from modelrouter._common.process import OfOneProcess
 from modelrouter.backends.base import EmbeddingRequest, Request, Stop
 from modelrouter.backends.llamacpp.adapter import adapter_of, key_of
 from modelrouter.backends.llamacpp.engine.channel import (
@@ -54,7 +55,7 @@ from modelrouter.signals.base import Tokenizer
 __all__ = ["LlamaCppBackend"]
 
 
-class LlamaCppBackend:
+class LlamaCppBackend(OfOneProcess):
     """Runs GGUF models in this process.
 
     Each file is loaded once, at its first request, and owned by one thread. Any number of threads

@@ -19,7 +19,7 @@ from modelrouter.backends.llamacpp.engine.native import (
 )
 from modelrouter.backends.llamacpp.prompt import PromptWriter
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
-from modelrouter.backends.llamacpp.trial import try_out
+from modelrouter.backends.llamacpp.trial import try_out, wants_memory
 from modelrouter.catalog.gguf import check
 from modelrouter.catalog.lora import check_adapter
 from modelrouter.exceptions import LocalModelError, ModelFileError
@@ -145,6 +145,10 @@ def load(
         if adapter is not None:
             model.adapt(adapter.path, adapter.scale)
     except NativeError as exc:
+        if wants_memory(str(exc)):
+            raise LocalModelError(
+                f"There is not enough memory for {path}: {exc}.", hint="Free some, and try again."
+            ) from exc
         raise ModelFileError(
             f"{path}{f' with {adapter.path}' if adapter else ''} is refused by llama.cpp: {exc}.",
             hint="Another version of llama-cpp-python may read it.",

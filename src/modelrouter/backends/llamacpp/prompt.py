@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from modelrouter.backends.llamacpp.engine.native import Model, NativeError
+from modelrouter.backends.llamacpp.rendering import (
+    Renderer,
+    RenderingStopped,
+    TemplateLimitError,
+)
 from modelrouter.backends.llamacpp.templates import NAMED, TEMPLATE_KEY, ChatTemplate, resolve
 from modelrouter.backends.llamacpp.tools import Form, form_of, handles_tools, prepared
 from modelrouter.exceptions import BadRequestError, ConfigurationError, LocalModelError
@@ -17,7 +22,6 @@ from modelrouter.turns import alternating
 
 __all__ = ["PromptWriter", "plain_messages"]
 
-Formatter: TypeAlias = Any  # llama_cpp's Jinja2ChatFormatter
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -35,7 +39,7 @@ class PromptWriter:
 
     def __init__(self, model: Model, path: Path, fallback: str | None) -> None:
         self._model, self._path, self._fallback = model, path, fallback
-        self._known: dict[str | None, tuple[ChatTemplate, Formatter]] = {}
+        self._known: dict[str | None, tuple[ChatTemplate, Renderer]] = {}
         control = model.control_texts()
         self._control = re.compile("|".join(map(re.escape, control))) if control else None
 
@@ -70,6 +74,7 @@ class PromptWriter:
         *,
         tools: Sequence[Mapping[str, Any]] = (),
         override: str | None = None,
+        go_on: Callable[[], bool] | None = None,
     ) -> list[int]:
         """The prompt's tokens.
 
@@ -78,11 +83,13 @@ class PromptWriter:
             name: the model's, for error messages.
             tools: as OpenAI writes them, for a template that has a place for them.
             override: as for :meth:`template`.
+            go_on: asked now and then; ``False`` gives up.
 
         Raises:
             BadRequestError: the template refuses the messages or has no place for tools, or they
                 are not valid Unicode.
-            LocalModelError: as for :meth:`template`.
+            LocalModelError: as for :meth:`template`; also a template that does not come to an end.
+            RenderingStopped: ``go_on`` said so.
         """
         template, _ = self._ready(override)
         if tools and not handles_tools(template.source):
@@ -92,7 +99,7 @@ class PromptWriter:
                 hint="Leave tools out, or use a model that was trained with them.",
             )
         hidden = _Hidden(self._control)
-        text = self._rendered(messages, tools, hidden, name, override)
+        text = self._rendered(messages, tools, hidden, name, override, go_on)
         tokens: list[int] = []
         try:
             for part, typed in hidden.parts(text):
@@ -117,16 +124,21 @@ class PromptWriter:
         hidden: _Hidden,
         name: str,
         override: str | None,
+        go_on: Callable[[], bool] | None,
     ) -> str:
         template, render = self._ready(override)
         error: Exception | None = None
         for ways in self._ways(messages, form_of(template.source)):
             try:
-                return str(
-                    render(
-                        messages=hidden.within(ways), tools=hidden.within(list(tools)) or None
-                    ).prompt
-                )
+                return render(hidden.within(ways), hidden.within(list(tools)) or None, go_on)
+            except RenderingStopped:
+                raise
+            except TemplateLimitError as exc:
+                raise LocalModelError(
+                    f"The chat template of {name} was given up: {exc}.",
+                    model=name,
+                    hint="Give another with chat_template, or send less at once.",
+                ) from exc
             except Exception as exc:  # the template is a program of someone else's
                 error = error or exc
         raise BadRequestError(
@@ -145,7 +157,7 @@ class PromptWriter:
         for system in (True, False):
             yield prepared(alternating(messages, system=system), form)
 
-    def _ready(self, override: str | None) -> tuple[ChatTemplate, Formatter]:
+    def _ready(self, override: str | None) -> tuple[ChatTemplate, Renderer]:
         known = self._known.get(override)
         if known is None:
             template = self._chosen(override)
@@ -174,15 +186,10 @@ class PromptWriter:
             )
         return template
 
-    def _compiled(self, template: ChatTemplate) -> Formatter:
-        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
+    def _compiled(self, template: ChatTemplate) -> Renderer:
+        bos, eos = self._model.special_text("bos"), self._model.special_text("eos")
         try:
-            return Jinja2ChatFormatter(
-                template=template.source,
-                eos_token=self._model.special_text("eos"),
-                bos_token=self._model.special_text("bos"),
-            )
+            return Renderer(template.source, bos, eos)
         except Exception as exc:  # Jinja's compiler lets many kinds of error out
             raise LocalModelError(
                 f"{self._path} has a chat template that cannot be read: {exc}",

@@ -25,7 +25,7 @@ from typing import Final
 
 from modelrouter.exceptions import LocalModelError, ModelFileError
 
-__all__ = ["try_out"]
+__all__ = ["try_out", "wants_memory"]
 
 _SECONDS: Final = 300.0
 _REFUSED: Final = 3
@@ -90,6 +90,14 @@ c.llama_token_to_piece(vocab, room[0], ctypes.create_string_buffer(64), 64, 0, F
 os._exit(0)
 """
 
+_FROM_OUTSIDE: Final = frozenset(
+    getattr(signal, name, None) for name in ("SIGKILL", "SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU")
+)
+_NO_MEMORY: Final = re.compile(
+    r"insufficient memory|cannot allocate memory|bad_alloc|failed to allocate|mem_buffer != NULL"
+    r"|unable to allocate|out of memory|MemoryError",
+    re.IGNORECASE,
+)
 _SOURCE_PATH: Final = re.compile(r"^\S*[/\\](?=[\w.-]+:\d+: )")
 """Where on the building machine the asserting source file was."""
 
@@ -135,6 +143,11 @@ def try_out(
         raise ModelFileError(f"{files} {problem}", hint=_way_out(problem))
 
 
+def wants_memory(reason: str) -> bool:
+    """Whether llama.cpp's reason is that there was no memory."""
+    return _NO_MEMORY.search(reason) is not None
+
+
 def _way_out(problem: str) -> str:
     if "unknown model architecture" in problem:  # the file is sound, and newer than the library
         return "A newer version may know it: pip install --upgrade llama-cpp-python."
@@ -161,6 +174,7 @@ def _run(path: Path, n_threads: int, go_on: Callable[[], bool], lora: Path | Non
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env={**os.environ, "GGML_NO_BACKTRACE": "1"},
+            start_new_session=True,  # an interrupt at the terminal is not for it
         )
     except OSError as exc:
         _log.warning("%s is loaded without a trial: %s", path, exc)
@@ -170,15 +184,20 @@ def _run(path: Path, n_threads: int, go_on: Callable[[], bool], lora: Path | Non
     reason = _SOURCE_PATH.sub("", errors.decode("utf-8", "replace").strip().rpartition("\n")[2])
     if process.returncode == 0:
         return ""
+    if -process.returncode in _FROM_OUTSIDE:
+        raise LocalModelError(
+            f"The trial of {path} was ended from outside ({_death(process.returncode)}).",
+            hint="It may need more memory than is free.",
+        )
+    if wants_memory(reason):  # which says nothing of the file
+        raise LocalModelError(
+            f"There is not enough memory to try {path}: {reason}.", hint="Free some, and try again."
+        )
     if process.returncode == _NOT_RUN:  # loading it here will say the same, in its own words
         _log.warning("%s is loaded without a trial: %s", path, reason)
         return ""
     if process.returncode == _REFUSED:
         return f"is refused by llama.cpp: {reason}."
-    if process.returncode == -getattr(signal, "SIGKILL", 9):
-        raise LocalModelError(
-            f"The system ended the trial of {path}.", hint="It may need more memory than is free."
-        )
     return f"ends llama.cpp ({_death(process.returncode)}): {reason or 'no reason given'}."
 
 

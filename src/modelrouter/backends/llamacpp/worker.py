@@ -32,6 +32,7 @@ from modelrouter.backends.llamacpp.engine.generation import Generation
 from modelrouter.backends.llamacpp.engine.job import Job, unexpected, untraced
 from modelrouter.backends.llamacpp.engine.native import DecodingAborted, Model, Switch, log
 from modelrouter.backends.llamacpp.loading import Loaded, load
+from modelrouter.backends.llamacpp.rendering import RenderingStopped
 from modelrouter.backends.llamacpp.settings import LlamaCppSettings
 from modelrouter.exceptions import (
     BackendError,
@@ -45,6 +46,8 @@ __all__ = ["EmbeddingJob", "Worker"]
 _logger: Final = logging.getLogger(__name__)
 _EXIT_PATIENCE_S: Final = 10.0
 """How long the end of the process waits for a worker that is inside llama.cpp."""
+_CLOSE_PATIENCE_S: Final = 60.0
+"""How long closing waits. All that a worker does ends by itself long before."""
 _LOOK_AGAIN_S: Final = 0.05
 """How often requests that wait are looked through for those that nobody waits for any more."""
 
@@ -188,11 +191,13 @@ class Worker:
         self._inbox.put(_Order.LOOK)
 
     def close(self) -> None:
-        """Stop, and wait until the model is freed."""
+        """Stop, and wait until the model is freed; not for ever, whatever holds the thread up."""
         with self._lock:
             self._closing = True
         self.stop()
-        self.join(None)
+        self.join(_CLOSE_PATIENCE_S)
+        if self in _alive and self._thread is not threading.current_thread():
+            _logger.warning("%s is closed, and its thread has not ended yet.", self.path)
 
     def join(self, timeout_s: float | None) -> None:
         """Wait for the thread's end."""
@@ -373,13 +378,20 @@ class Worker:
     def _admit(self, job: Job) -> None:
         if job.cancelled:
             return
+
+        def wanted() -> bool:
+            return not (self._closing or job.unwanted)
+
         try:
             if job.unwanted:
                 raise job.late()
             job.stage = "being loaded"
             loaded = self._load()
             job.stage = "waiting for its turn"
-            self._ready.extend(admit(job, loaded, self._window(job), self._settings.max_tokens))
+            most = self._settings.max_tokens
+            self._ready.extend(admit(job, loaded, self._window(job), most, wanted))
+        except RenderingStopped:
+            job.fail(self._closed() if self._closing else job.late())
         except BackendError as exc:
             job.fail(exc)
         except Exception as exc:  # this caller hears of it and the next is served
