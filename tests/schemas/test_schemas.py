@@ -91,7 +91,7 @@ def test_a_pattern_keeps_its_meaning_in_the_other_notation(
         ("(a|b$)c", "anchor"),
         ("a{99999}", "repetitions"),
         (r"\e", "escape"),
-        (r"\uD83D", "no character"),
+        (r"\uD83D", "not a character"),
         ("[a", "no end"),
         ("a" * 30_000, "longer"),
     ],
