@@ -137,3 +137,8 @@ def test_on_the_test_suite_nothing_that_is_not_valid_goes_unnoticed() -> None:
     assert not [case["case"] for case in cases if case["valid"] == "-" and case["ours"] == "w"]
     refused = {case["case"].rpartition("/")[0] for case in cases if case["ours"] == "-"}
     assert len(refused) == 28
+
+
+def test_a_draft_whose_name_is_no_address_is_refused():
+    with pytest.raises(Unreadable, match="not an address"):
+        kept({"$schema": "http://["})
