@@ -222,7 +222,9 @@ def test_answers_wait_once_for_short_prompts_so_as_to_go_on_together(models, tri
     told: list[list[int]] = []
     for text in ("?", "abcdefgh", "ijklmnop", ""):
         if text:
-            found = admit(job_of(models.endless, text, max_tokens=99), loaded, 256, 99)
+            found = admit(
+                job_of(models.endless, text, max_tokens=99), loaded, 256, 99, lambda: True
+            )
             engine.begin(found[0])
             under_way += found
         engine.step()
