@@ -145,10 +145,11 @@ class ChatCalls:
         def go_on(text: str) -> tuple[Opening, Generator[Chunk, None, None]]:
             following = self._following(call, result.card, text, tracer.elapsed_s)
             found: Result[Stream] = drive(following, partial(self._begin, following, stop))
-            return self._opening(following, found, tracer, None), found.value.source
+            return self._opening(following, found, tracer), found.value.source
 
-        opening = self._opening(call, result, tracer, go_on if _goes_on(call) else None)
-        return CompletionStream(opening, result.value.source, stop)
+        opening = self._opening(call, result, tracer)
+        continued = go_on if _goes_on(call) else None
+        return CompletionStream(opening, result.value.source, stop, continued)
 
     async def astream(self, call: ChatCall) -> AsyncCompletionStream:
         """As :meth:`stream`, awaited."""
@@ -161,10 +162,11 @@ class ChatCalls:
         async def go_on(text: str) -> tuple[Opening, AsyncGenerator[Chunk, None]]:
             following = self._following(call, result.card, text, tracer.elapsed_s)
             found: Result[AsyncStream] = await adrive(following, partial(self._abegin, following))
-            return self._opening(following, found, tracer, None), found.value.source
+            return self._opening(following, found, tracer), found.value.source
 
-        opening = self._opening(call, result, tracer, go_on if _goes_on(call) else None)
-        return AsyncCompletionStream(opening, result.value.source)
+        opening = self._opening(call, result, tracer)
+        continued = go_on if _goes_on(call) else None
+        return AsyncCompletionStream(opening, result.value.source, continued)
 
     def _made(
         self,
@@ -298,7 +300,6 @@ class ChatCalls:
         call: ChatCall,
         result: Result[BufferedStream[Any]],
         tracer: CallTracer,
-        go_on: Callable[[str], Any] | None,
     ) -> Opening:
         tracer.first_token()
         self._remember(call, result.card)
@@ -316,7 +317,6 @@ class ChatCalls:
             tracer=tracer,
             keep=self._keeper(call),
             settle=settle,
-            go_on=go_on,
         )
 
     def _begin(self, call: ChatCall, stop: Stop, request: Request) -> Stream:
