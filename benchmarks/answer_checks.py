@@ -5,8 +5,8 @@
 The answers in tests/data/answers.jsonl are real ones, of SmolLM2-135M-Instruct (Q4_1) and of the
 bundled editor, each labelled by a reader before the checks saw it: "ok", "poor" (an answer, and a
 bad one), "soft" (a reader may say either), or what is wrong with it. The checks were made while
-the set "chosen on" was looked at; "last" was read when they were made, and changed them little. FILEs
-have the same form.
+the set "chosen on" was looked at; "last" was read when they were made, and changed them
+little. FILEs have the same form.
 """
 
 from __future__ import annotations

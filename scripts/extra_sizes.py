@@ -16,7 +16,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from modelrouter._toml import loads
+from modelrouter._common.toml import loads
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,12 +13,8 @@ from tests.package import FILES, PACKAGE, ROOT
 
 # Data flows down this list; a part imports only from parts above it. A new part goes in here.
 ORDER = (
-    "_toml",
-    "_memory",
-    "_plain",
     "exceptions",
-    "_process",
-    "_sqlite",
+    "_common",
     "images",
     "task",
     "turns",
@@ -50,8 +46,16 @@ ORDER = (
 # May be imported from below, on first use: who asks a scorer to learn calls a method of it.
 ASKED_TO_LEARN = ("scoring", "fitting")
 
-# Parts whose modules are leaves beside each other: each may import only this one of its own part.
-LEAVES = {"signals": "base", "backends": "base"}
+# What is only named, for type checkers, from above: values that hold or return what is made later.
+NAMED_ONLY = {
+    ("exceptions", "policies"): "an error holds the decision that it is about",
+    ("exceptions", "trace"): "an error holds the trace of its call",
+    ("trace", "response"): "a trace holds the answer",
+    ("scoring", "fitting"): "a scorer learns from examples",
+}
+
+# Parts whose modules are leaves beside each other: each may import only these of its own part.
+LEAVES = {"signals": ("base", "kind_table"), "backends": ("base",)}
 
 # Libraries that take long to import: never at a module's top, and only in these modules.
 HEAVY = {
@@ -169,6 +173,63 @@ def test_a_module_imports_only_from_above(importer: str) -> None:
     assert upward == []
 
 
+def test_what_is_named_for_type_checkers_is_from_above_too_but_for_what_is_listed() -> None:
+    named = {
+        (here, there)
+        for found in IMPORTS
+        if found.when == "typing"
+        and (here := part(found.importer)) is not None
+        and (target := resolved(found.imported)) is not None
+        and (there := part(target)) is not None
+        and ORDER.index(there) > ORDER.index(here)
+    }
+    assert named == set(NAMED_ONLY)
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def defined(tree: ast.Module) -> set[str]:
+    """Every private name that a module gives a meaning to."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)  # a slot
+    return set(filter(is_private, found))
+
+
+def test_no_part_uses_a_private_name_of_another() -> None:
+    trees = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
+    own = {name: defined(tree) for name, tree in trees.items()}
+    used = [
+        f"{found.place} imports {found.imported}"
+        for found in IMPORTS
+        if (target := resolved(found.imported)) is not None
+        and is_private(found.imported.removeprefix(f"{target}."))
+        and found.imported not in FILES
+        and part(target) != part(found.importer)
+    ]
+    for name, tree in trees.items():
+        inside = set().union(*(own[n] for n in FILES if part(n) == part(name)))
+        outside = set().union(*own.values()) - inside
+        used += [
+            f"{name}:{node.lineno} uses .{node.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and node.attr in outside
+            # What a class of this package inherits is its own.
+            and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+        ]
+    assert used == []
+
+
 @pytest.mark.parametrize("folder", sorted(LEAVES))
 def test_leaf_siblings_do_not_import_each_other(folder: str) -> None:
     inside = f"{PACKAGE}.{folder}."
@@ -185,7 +246,7 @@ def test_leaf_siblings_do_not_import_each_other(folder: str) -> None:
         if (one := leaf(found.importer)) is not None
         and (target := resolved(found.imported)) is not None
         and (other := leaf(target)) is not None
-        and other not in (one, LEAVES[folder])
+        and other not in (one, *LEAVES[folder])
     ]
     assert sideways == []
 

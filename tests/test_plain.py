@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelrouter import Policy, Router, Task, Timeout
-from modelrouter._plain import MOST_LEVELS, parsed, shown, too_deep
+from modelrouter._common.plain import MOST_LEVELS, parsed, shown, too_deep
 from modelrouter.config import GenerationSettings
 from modelrouter.exceptions import (
     ConfigurationError,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from modelrouter._plain import shown
+from modelrouter._common.plain import shown
 from modelrouter.exceptions import ConfigurationError
 
 __all__ = [

@@ -268,7 +268,7 @@ class _Reading:
 
 
 def _whole(value: Any) -> int | None:
-    """A count: a whole number that is not below zero; a truth value is none."""
+    """A count: a whole number that is not below zero; a truth value is not one."""
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:

@@ -1,7 +1,7 @@
 """Every error a user of modelrouter can meet, in one tree.
 
     ModelRouterError
-    ├── ConfigurationError               a Router, Policy, card or setting makes no sense
+    ├── ConfigurationError               a Router, Policy, card or setting cannot be as given
     │   ├── UnknownModelError            no card has that name; the nearest names are given
     │   ├── RetiredModelError            its provider has switched it off; names its successor
     │   ├── MissingDependencyError       an optional library is not installed
@@ -23,7 +23,7 @@
     │   └── CoolingDownError             every model cools down after failures; says for how long
     ├── BackendError                     a model was asked and could not answer
     │   ├── AuthenticationError          the provider refused the key
-    │   ├── BadRequestError              the provider refused the request; repeating is no use
+    │   ├── BadRequestError              the provider refused the request; repeating does not help
     │   ├── RateLimitError               429; carries retry_after when the provider said
     │   ├── ServerError                  5xx
     │   ├── APIConnectionError           refused connection, unresolvable host, reset
@@ -117,7 +117,7 @@ def _remade(
 
 
 class ConfigurationError(ModelRouterError, ValueError):
-    """A Router, Policy, card or setting makes no sense."""
+    """A Router, Policy, card or setting cannot be as given."""
 
 
 class UnknownModelError(ConfigurationError):
@@ -355,7 +355,7 @@ class AuthenticationError(BackendError):
 
 
 class BadRequestError(BackendError):
-    """The provider refused the request (400, 404, 422); repeating it is no use."""
+    """The provider refused the request (400, 404, 422); repeating it does not help."""
 
 
 class RateLimitError(BackendError):

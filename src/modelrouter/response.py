@@ -284,8 +284,8 @@ class Embedding(_Response):
 class EmbeddingResponse(_Routed):
     """Vectors for texts, in the texts' order.
 
-    ``decision`` and ``cost_usd`` are this package's, as in :class:`Completion`; all else is
-    OpenAI's. ``logit_scale`` is what a CLIP multiplies its cosines by.
+    ``decision``, ``cost_usd`` and ``trace`` are this package's, as in :class:`Completion`; all
+    else is OpenAI's. ``logit_scale`` is what a CLIP multiplies its cosines by.
     """
 
     object: Literal["list"] = "list"
@@ -295,6 +295,11 @@ class EmbeddingResponse(_Routed):
     provider_model: str | None = None
     cost_usd: float | None = 0.0
     logit_scale: float | None = None
+    trace: TraceField = Trace()
+
+    @field_serializer("trace")
+    def _dump_trace(self, trace: TraceField) -> dict[str, Any]:
+        return trace.model_dump()
 
     @property
     def vectors(self) -> list[list[float]]:
@@ -313,7 +318,7 @@ class GeneratedImage(_Response):
         """The picture's file; fetched from its ``url`` where the reply does not hold it.
 
         Raises:
-            MalformedResponseError: what the reply holds is no picture.
+            MalformedResponseError: what the reply holds is not a picture.
             APIConnectionError: it cannot be fetched.
         """
         return picture_of(self.b64_json, self.url, timeout_s)

@@ -8,10 +8,16 @@ from typing import Any, Literal, overload
 
 from typing_extensions import Unpack
 
-from modelrouter.client.chat import AUTO, AsyncChat, AsyncEmbeddings, Chat, Embeddings
-from modelrouter.client.core import _Parts
+from modelrouter.client.base import RouterBase
+from modelrouter.client.chat import AsyncChat, Chat, ChatCalls
+from modelrouter.client.embeddings import (
+    AsyncEmbeddings,
+    Embeddable,
+    EmbeddingCalls,
+    Embeddings,
+)
 from modelrouter.client.images import AsyncImageFaces, ImageFaces
-from modelrouter.client.options import CallOptions, EmbeddingOptions
+from modelrouter.client.options import AUTO, CallOptions, EmbeddingOptions
 from modelrouter.dispatch.streaming import AsyncCompletionStream, CompletionStream
 from modelrouter.response import Completion, EmbeddingResponse
 from modelrouter.task import TaskLike
@@ -19,7 +25,7 @@ from modelrouter.task import TaskLike
 __all__ = ["AsyncRouter", "Router"]
 
 
-class Router(ImageFaces, _Parts):
+class Router(ImageFaces, RouterBase):
     """Picks a model for each task and asks it.
 
     ``Router()`` uses what can be used here: the bundled SLM, GGUF files in the models directory,
@@ -48,7 +54,7 @@ class Router(ImageFaces, _Parts):
         confidence: what a local model's probabilities are worth, learned from scored answers.
 
     Raises:
-        ConfigurationError: an argument makes no sense.
+        ConfigurationError: an argument is not valid.
         UnknownModelError: a model or a rule names what no card has.
         ModelFileError: a GGUF given in ``models`` is missing or damaged.
     """
@@ -56,12 +62,12 @@ class Router(ImageFaces, _Parts):
     @property
     def chat(self) -> Chat:
         """``router.chat.completions.create(...)``, as the openai client has it."""
-        return Chat(self)
+        return Chat(ChatCalls(self._core))
 
     @property
     def embeddings(self) -> Embeddings:
         """``router.embeddings.create(...)``, as the openai client has it."""
-        return Embeddings(self)
+        return Embeddings(EmbeddingCalls(self._core))
 
     @overload
     def completion(
@@ -102,8 +108,9 @@ class Router(ImageFaces, _Parts):
             BackendError: the only model asked could not answer.
             AllCandidatesFailedError: several were asked and none answered.
         """
-        call = self._call(task, messages, model, options)
-        return self._stream(call) if stream else self._complete(call)
+        calls = ChatCalls(self._core)
+        call = calls.call(task, messages, model, options)
+        return calls.stream(call) if stream else calls.complete(call)
 
     @overload
     async def acompletion(
@@ -135,43 +142,47 @@ class Router(ImageFaces, _Parts):
         **options: Unpack[CallOptions],
     ) -> Completion | AsyncCompletionStream:
         """The awaited twin of :meth:`completion`; cancelling it stops the model."""
-        call = self._call(task, messages, model, options)
-        return await self._astream(call) if stream else await self._acomplete(call)
+        calls = ChatCalls(self._core)
+        call = calls.call(task, messages, model, options)
+        return await (calls.astream(call) if stream else calls.acomplete(call))
 
     def embedding(
         self,
-        input: str | Sequence[str],
+        input: Embeddable,
         *,
         model: str = AUTO,
         **options: Unpack[EmbeddingOptions],
     ) -> EmbeddingResponse:
-        """Vectors of one or more texts, from one embedding model on this machine.
+        """Vectors of one or more texts, or of texts and pictures in one space.
 
-        ``input`` is a text or a list of texts. With ``model="auto"`` the policy chooses; name the
+        A ``str`` is a text (or a ``data:image/`` URL); a picture is a ``pathlib.Path``, bytes or a
+        PIL image. With pictures among the input, or ``multimodal=True``, only models that see are
+        asked, and each vector has length one. With ``model="auto"`` the policy chooses; name the
         model wherever vectors are kept, since those of different models cannot be compared. For
         that reason no other model is asked when the chosen one fails.
 
         Raises:
             InvalidTaskError, ConfigurationError: before anything is asked.
-            NoEligibleModelError: no embedding model is here.
+            NoEligibleModelError: no embedding model is here, or none that sees.
+            MissingDependencyError: a local CLIP was chosen, and the extra ``clip`` is missing.
             BackendError: the model could not; a text beyond its window is a BadRequestError with
                 both numbers, unless ``truncate=True``.
         """
-        return self._embed(input, model, options)
+        return EmbeddingCalls(self._core).embed(input, model, options)
 
     async def aembedding(
         self,
-        input: str | Sequence[str],
+        input: Embeddable,
         *,
         model: str = AUTO,
         **options: Unpack[EmbeddingOptions],
     ) -> EmbeddingResponse:
         """The awaited twin of :meth:`embedding`; cancelling it stops the model."""
-        return await self._aembed(input, model, options)
+        return await EmbeddingCalls(self._core).aembed(input, model, options)
 
     def close(self) -> None:
         """Free models and connections; safe to call twice."""
-        self._close()
+        self._core.close()
 
     def __enter__(self) -> Router:
         return self
@@ -185,7 +196,7 @@ class Router(ImageFaces, _Parts):
         self.close()
 
 
-class AsyncRouter(AsyncImageFaces, _Parts):
+class AsyncRouter(AsyncImageFaces, RouterBase):
     """The awaited twin of :class:`Router`, as ``AsyncOpenAI`` is of ``OpenAI``.
 
     Takes the same arguments; ``route`` is the same plain function.
@@ -194,12 +205,12 @@ class AsyncRouter(AsyncImageFaces, _Parts):
     @property
     def chat(self) -> AsyncChat:
         """``await router.chat.completions.create(...)``, as the openai client has it."""
-        return AsyncChat(self)
+        return AsyncChat(ChatCalls(self._core))
 
     @property
     def embeddings(self) -> AsyncEmbeddings:
         """``await router.embeddings.create(...)``, as the openai client has it."""
-        return AsyncEmbeddings(self)
+        return AsyncEmbeddings(EmbeddingCalls(self._core))
 
     @overload
     async def completion(
@@ -231,26 +242,27 @@ class AsyncRouter(AsyncImageFaces, _Parts):
         **options: Unpack[CallOptions],
     ) -> Completion | AsyncCompletionStream:
         """See :meth:`Router.completion`; cancelling it stops the model."""
-        call = self._call(task, messages, model, options)
-        return await self._astream(call) if stream else await self._acomplete(call)
+        calls = ChatCalls(self._core)
+        call = calls.call(task, messages, model, options)
+        return await (calls.astream(call) if stream else calls.acomplete(call))
 
     acompletion = completion
 
     async def embedding(
         self,
-        input: str | Sequence[str],
+        input: Embeddable,
         *,
         model: str = AUTO,
         **options: Unpack[EmbeddingOptions],
     ) -> EmbeddingResponse:
         """See :meth:`Router.embedding`; cancelling it stops the model."""
-        return await self._aembed(input, model, options)
+        return await EmbeddingCalls(self._core).aembed(input, model, options)
 
     aembedding = embedding
 
     async def aclose(self) -> None:
         """Free models and connections; safe to call twice."""
-        await self._aclose()
+        await self._core.aclose()
 
     close = aclose
 

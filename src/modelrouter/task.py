@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
-from modelrouter._plain import MOST_LEVELS, too_deep
+from modelrouter._common.plain import MOST_LEVELS, too_deep
 from modelrouter.exceptions import InvalidTaskError
 from modelrouter.images import is_picture, picture_url
 
@@ -322,7 +322,7 @@ def _tools(tools: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
         if not isinstance(tool, Mapping) or "type" not in tool:
             raise InvalidTaskError(
                 f"tools[{i}]",
-                "is no tool definition.",
+                "must be a tool definition.",
                 hint='Use {"type": "function", "function": {"name": ..., "parameters": ...}}.',
             )
         _not_too_deep(tool, f"tools[{i}]")

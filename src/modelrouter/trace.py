@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+from modelrouter.catalog.card import Location
+from modelrouter.exceptions import ConfigurationError
 from modelrouter.policies.decision import Decision
+from modelrouter.policies.privacy_proof import Hop, Proof
 
 if TYPE_CHECKING:
     from modelrouter.response import Choice, Usage
@@ -33,6 +36,7 @@ class Attempt:
         first_token_s: seconds from the request to the first visible text, where that is known.
         confidence: how sure a local model was of its answer: the geometric mean of its tokens'
             probabilities, of the least sure choice.
+        location: where the model runs.
     """
 
     model: str
@@ -43,6 +47,7 @@ class Attempt:
     usage: Usage | None = None
     first_token_s: float | None = None
     confidence: float | None = None
+    location: Location | None = None
 
     def model_dump(self) -> dict[str, Any]:
         """The attempt as plain data."""
@@ -92,6 +97,18 @@ class Trace:
         """What all attempts cost together; ``None`` where one was charged and it is not known."""
         costs = [a.cost_usd for a in self.attempts]
         return None if None in costs else sum(filter(None, costs))
+
+    def proof(self) -> Proof:
+        """What kept the task on this machine, guard by guard, the models asked among them.
+
+        Raises:
+            ConfigurationError: the trace belongs to no call of a router.
+        """
+        if self.decision is None:
+            raise ConfigurationError("This trace has no decision.", hint="Ask a router's reply.")
+        return self.decision.proof(
+            Hop(a.model, a.location or "unknown", a.outcome != "skipped") for a in self.attempts
+        )
 
     def model_dump(self) -> dict[str, Any]:
         """The attempts as plain data."""

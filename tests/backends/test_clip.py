@@ -50,12 +50,12 @@ def test_texts_and_pictures_become_vectors_of_length_one_in_one_space(router, tm
     path = tmp_path / "it.jpg"
     noise().save(path)
     items = ["a photo of a dog", path, picture(), "cat", pil(mode="P", colour=3)]
-    reply = router.embed(items)
+    reply = router.embedding(items)
     assert [item.index for item in reply.data] == [0, 1, 2, 3, 4]
     vectors = np.asarray(reply.vectors)
     assert vectors.shape == (5, CONFIG["projection_dim"])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    alone = [router.embed(item).vectors[0] for item in items]
+    alone = [router.embedding(item).vectors[0] for item in items]
     np.testing.assert_allclose(vectors, alone, atol=1e-5)  # padding changes nothing
     assert (reply.model, reply.cost_usd) == ("tiny-clip", 0.0)
     assert reply.decision.location == "local"
@@ -67,23 +67,24 @@ def test_the_card_is_filled_from_the_folder_and_by_its_known_name(folder) -> Non
     assert card.licence == "MIT"
     with Router(models=[card]) as router:
         assert NAME not in router.unavailable
-        assert router.embed(["a dog"], model=NAME).model == NAME
+        assert router.embedding(["a dog"], multimodal=True, model=NAME).model == NAME
     with Router(models=[str(folder)]) as router:
-        assert router.embed(["a dog"], model="tiny-clip").vectors
+        assert router.embedding(["a dog"], multimodal=True, model="tiny-clip").vectors
 
 
 async def test_awaited_too(folder, router) -> None:
-    plain = router.embed(["a dog", picture()]).vectors
-    assert (await router.aembed(["a dog", picture()])).vectors == plain
+    plain = router.embedding(["a dog", picture()]).vectors
+    assert (await router.aembedding(["a dog", picture()])).vectors == plain
     async with AsyncRouter(catalog=Catalog([ModelCard.local(folder)])) as arouter:
-        assert (await arouter.embed(["a dog", picture()])).vectors == plain
+        assert (await arouter.embedding(["a dog", picture()])).vectors == plain
         labels = await arouter.classify_image(noise(), ["dog", "cat"])
         assert labels.probabilities == router.classify_image(noise(), ["dog", "cat"]).probabilities
 
 
 def test_texts_alone_are_embedded_by_the_call_that_openai_has(router) -> None:
-    vectors = router.embedding(["a dog", "cat"]).vectors
-    np.testing.assert_allclose(vectors, router.embed(["a dog", "cat"]).vectors, atol=1e-6)
+    alone = router.embedding(["a dog", "cat"]).vectors
+    beside_pictures = router.embedding(["a dog", "cat"], multimodal=True).vectors
+    np.testing.assert_allclose(alone, beside_pictures, atol=1e-6)
     with pytest.raises(BadRequestError, match="shorten"):
         router.embedding("a dog", dimensions=4)
 
@@ -95,8 +96,10 @@ def test_every_layout_of_the_exports_gives_the_same(layout, tmp_path, router) ->
         for file in (folder / "onnx").iterdir():
             shutil.move(file, folder)
     with Router(catalog=Catalog([ModelCard.local(folder)])) as other:
-        reply = other.embed(["a dog", noise()])
-    np.testing.assert_allclose(reply.vectors, router.embed(["a dog", noise()]).vectors, atol=1e-5)
+        reply = other.embedding(["a dog", noise()])
+    np.testing.assert_allclose(
+        reply.vectors, router.embedding(["a dog", noise()]).vectors, atol=1e-5
+    )
     assert reply.logit_scale == (None if layout == {"both": False} else pytest.approx(SCALE, 1e-3))
 
 
@@ -105,7 +108,7 @@ def test_labels_are_the_softmax_of_the_scaled_cosines(router, tmp_path) -> None:
     noise().save(path)
     labels = ["dog", "cat", "red car"]
     found = router.classify_image(str(path), labels, prompt="photo of {}")
-    image, *texts = np.asarray(router.embed([path, *(f"photo of {n}" for n in labels)]).vectors)
+    image, *texts = np.asarray(router.embedding([path, *(f"photo of {n}" for n in labels)]).vectors)
     logits = SCALE * np.asarray(texts) @ image
     expected = np.exp(logits) / np.exp(logits).sum()
     for label, share in zip(labels, expected, strict=True):
@@ -124,16 +127,16 @@ def test_labels_that_are_none_are_refused(router, labels) -> None:
 
 @pytest.mark.parametrize("items", [[], [""], ["a", 5], [b"no picture"], [Path("nowhere.png")]])
 def test_items_that_are_none_are_refused_with_their_place(router, items) -> None:
-    with pytest.raises(InvalidTaskError, match="items"):
-        router.embed(items)
+    with pytest.raises(InvalidTaskError, match="input"):
+        router.embedding(items)
 
 
 def test_a_text_beyond_the_window_is_refused_with_both_numbers_or_cut_when_asked(router) -> None:
-    with pytest.raises(BadRequestError, match=r"items\[1\] has 102 tokens, the model reads 77"):
-        router.embed(["a", "x " * 100])
-    assert router.embed(["x " * 100], truncate=True).usage.prompt_tokens == 77
+    with pytest.raises(BadRequestError, match=r"input\[1\] has 102 tokens, the model reads 77"):
+        router.embedding(["a", "x " * 100], multimodal=True)
+    assert router.embedding(["x " * 100], truncate=True, multimodal=True).usage.prompt_tokens == 77
     # Reading its beginning is reading what fits, the end of the text with it.
-    cut, fits = router.embed(["x " * 100, "x " * 75], truncate=True).vectors
+    cut, fits = router.embedding(["x " * 100, "x " * 75], truncate=True, multimodal=True).vectors
     assert cut == pytest.approx(fits)
 
 
@@ -144,7 +147,7 @@ def test_pixels_that_are_damaged_are_an_error_of_the_model(router) -> None:
     whole = bytearray(out.getvalue())
     whole[60:400] = bytes(340)  # header and end are right, the pixels are not
     with pytest.raises((LocalModelError, InvalidTaskError)):
-        router.embed([bytes(whole)])
+        router.embedding([bytes(whole)])
 
 
 def test_it_writes_no_text(router) -> None:
@@ -155,7 +158,7 @@ def test_it_writes_no_text(router) -> None:
 def test_a_private_policy_has_it_and_a_text_model_is_not_asked(folder) -> None:
     cards = Catalog([example_card(), ModelCard.local(folder)])
     with Router(cards and None, catalog=cards, backends={"test": EchoBackend()}) as router:
-        assert router.embed([picture()], policy=Policy.private()).model == "tiny-clip"
+        assert router.embedding([picture()], policy=Policy.private()).model == "tiny-clip"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,7 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path, file, text, words) -> N
     else:
         (folder / file).write_text(text)
     with pytest.raises(ModelFileError, match=words):
-        Router(catalog=Catalog([ModelCard.local(folder)])).embed(["a dog"])
+        Router(catalog=Catalog([ModelCard.local(folder)])).embedding(["a dog"], multimodal=True)
 
 
 def test_vectors_logits_pixels_and_tokens_are_those_of_transformers(folder, router) -> None:
@@ -204,7 +207,7 @@ def test_vectors_logits_pixels_and_tokens_are_those_of_transformers(folder, rout
     }
     with torch.no_grad():
         theirs = model(**given)
-    ours = np.asarray(router.embed([*texts, *images]).vectors)
+    ours = np.asarray(router.embedding([*texts, *images]).vectors)
     np.testing.assert_allclose(ours[:3], theirs.text_embeds.numpy(), atol=1e-5)
     np.testing.assert_allclose(ours[3:], theirs.image_embeds.numpy(), atol=1e-5)
     logits = theirs.logits_per_image.softmax(-1).numpy()

@@ -175,7 +175,7 @@ class TestAHostedCard:
 
     @pytest.mark.parametrize("name", ["", "  "])
     def test_needs_a_name(self, name: str) -> None:
-        with pytest.raises(ConfigurationError, match="is no model name"):
+        with pytest.raises(ConfigurationError, match="is not a model name"):
             ModelCard.hosted(name)
 
     @pytest.mark.parametrize(

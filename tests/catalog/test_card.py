@@ -39,5 +39,5 @@ def test_a_server_on_this_machine_is_local(address: str) -> None:
 )
 def test_a_server_elsewhere_cannot_call_itself_local(address: str | None) -> None:
     """Private policies let local models have the text."""
-    with pytest.raises(ConfigurationError, match="no address of this machine"):
+    with pytest.raises(ConfigurationError, match="not an address of this machine"):
         server(address)

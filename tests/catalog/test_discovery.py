@@ -187,7 +187,7 @@ class TestTheModelsDirectory:
         with caplog.at_level(logging.WARNING, "modelrouter"):
             here = found(folder)
         assert "phi-2.gguf is truncated" in here.unavailable["phi-2"].text
-        assert "is no GGUF file" in here.unavailable["other"].text
+        assert "is not a GGUF file" in here.unavailable["other"].text
         assert "whole" in available(here)
         assert len(caplog.records) == 2
 
@@ -269,7 +269,7 @@ class TestModelsThatAreNamed:
 
     @pytest.mark.parametrize("model", ["", " ", 5, None, b"x.gguf", {"name": "x"}])
     def test_anything_else_is_no_model(self, folder: Path, model: object) -> None:
-        with pytest.raises(ConfigurationError, match="is no model"):
+        with pytest.raises(ConfigurationError, match="must be a card, a name or a path"):
             found(folder, models=[model])
 
     @pytest.mark.parametrize("models", ["phi-2.gguf", Path("phi-2.gguf"), 5])
@@ -291,7 +291,7 @@ def test_a_catalog_that_is_given_is_all_there_is(folder: Path, put: Put) -> None
     put(b"<html>", name="a.gguf")
     here = found(folder, catalog=Catalog([broken, ModelCard.hosted("openai/gpt-5.6")]))
     assert [card.name for card in here.catalog] == ["a", "openai/gpt-5.6"]
-    assert "is no GGUF file" in here.unavailable["a"].text
+    assert "is not a GGUF file" in here.unavailable["a"].text
 
 
 def test_what_is_found_is_the_same_each_time(folder: Path, put: Put) -> None:

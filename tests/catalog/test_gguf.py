@@ -127,7 +127,7 @@ class TestAMissingOrForeignFile:
         assert "is not a file" in refusal(tmp_path)
 
     def test_that_is_no_path(self) -> None:
-        assert "is no path" in refusal(Path("a\0b.gguf"))
+        assert "is not a path" in refusal(Path("a\0b.gguf"))
 
     @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device here")
     def test_that_is_a_device(self) -> None:
@@ -154,7 +154,7 @@ class TestAMissingOrForeignFile:
     )
     def test_that_is_something_else_says_how_it_begins(self, put: Put, content: bytes) -> None:
         message = refusal(put(content))
-        assert f"is no GGUF file: it starts with {content[:4]!r}" in message
+        assert f"is not a GGUF file: it starts with {content[:4]!r}" in message
         assert "Download or convert it again." in message
 
     @pytest.mark.parametrize("version", [0, 1, 4, 3 << 24])

@@ -45,8 +45,8 @@ def test_pictures_are_found_by_a_picture_and_by_words(router, folder) -> None:
     scores = [match.score for match in found]
     assert len(found) == 3
     assert scores == sorted(scores, reverse=True)
-    text = np.asarray(router.embed(["a red car"]).vectors[0])
-    vectors = router.embed([match.path for match in found]).vectors
+    text = np.asarray(router.embedding(["a red car"], multimodal=True).vectors[0])
+    vectors = router.embedding([match.path for match in found]).vectors
     assert scores == pytest.approx((np.asarray(vectors) @ text).tolist(), abs=1e-4)
 
 
@@ -99,7 +99,7 @@ def test_an_empty_folder_has_no_matches_and_no_folder_is_an_error(router, tmp_pa
     index = router.image_index(tmp_path / "none")
     assert index.update().added == 0
     assert index.search("a dog") == []
-    with pytest.raises(ConfigurationError, match="is no folder"):
+    with pytest.raises(ConfigurationError, match="is not a folder"):
         router.image_index(tmp_path / "nowhere")
 
 

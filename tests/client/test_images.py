@@ -86,7 +86,7 @@ def made(*cards: ModelCard, **options: Any) -> Router:
 def test_a_picture_is_drawn_priced_and_saved(server, card, tmp_path) -> None:
     traces: list[Any] = []
     with made(card(), hooks=[traces.append]) as router:
-        reply = router.generate_image("a red fox", size="1024x1024", quality="medium", n=2)
+        reply = router.image_generation("a red fox", size="1024x1024", quality="medium", n=2)
     sent = server.requests[0]
     assert sent.path == "/v1/images/generations"
     assert sent.headers["Authorization"] == "Bearer sk-test-1234567"
@@ -122,9 +122,9 @@ def test_a_reply_is_what_an_openai_client_reads(card) -> None:
 
 async def test_the_awaited_faces_give_the_same(card) -> None:
     with made(card()) as router:
-        assert (await router.agenerate_image("a fox")).images[0].b64_json == B64
+        assert (await router.aimage_generation("a fox")).images[0].b64_json == B64
     async with AsyncRouter(catalog=Catalog([card()])) as arouter:
-        assert (await arouter.generate_image("a fox")).images[0].b64_json == B64
+        assert (await arouter.image_generation("a fox")).images[0].b64_json == B64
         assert (await arouter.images.generate(prompt="a fox")).images[0].b64_json == B64
 
 
@@ -132,7 +132,7 @@ def test_a_picture_by_url_is_fetched_when_it_is_saved(card, server, tmp_path) ->
     there = server.base_url.removesuffix("/v1") + "/it.png"
     server.script(drawn(url=there))
     with made(card()) as router:
-        reply = router.generate_image("a fox")
+        reply = router.image_generation("a fox")
     assert reply.images[0].url == there
     with pytest.raises((APIConnectionError, MalformedResponseError)):  # nothing is served there
         reply.images[0].save(tmp_path / "fox.png", timeout_s=5)
@@ -145,7 +145,7 @@ def test_failures_are_retried_and_another_model_is_asked(card, server) -> None:
         card("openai/other", **IMAGES, price={"input": 0, "output": 0, "image": 0.04}),
     )
     with made(*cards, policy=Policy(rules=[])) as router:
-        reply = router.generate_image("a fox", n=1)
+        reply = router.image_generation("a fox", n=1)
     assert [a.outcome for a in reply.trace.attempts] == ["failed", "failed", "answered"]
     asked = [r.body["model"] for r in server.requests]
     assert len(set(asked)) == 2
@@ -155,7 +155,7 @@ def test_failures_are_retried_and_another_model_is_asked(card, server) -> None:
 async def test_awaited_too_nothing_is_repeated_underneath(card, server) -> None:
     server.script(status(503))
     with made(card()) as router, pytest.raises(ServerError):
-        await router.agenerate_image("a fox")
+        await router.aimage_generation("a fox")
     assert len(server.requests) == 2
 
 
@@ -172,7 +172,7 @@ def test_a_model_billed_by_the_picture_costs_so(card, server) -> None:
     with made(billed) as router:
         decision = router.route("a fox", kind="image_generation")
         assert decision.chosen.cost_usd == pytest.approx(0.04)
-        assert router.generate_image("a fox", n=3).cost_usd == pytest.approx(0.12)
+        assert router.image_generation("a fox", n=3).cost_usd == pytest.approx(0.12)
 
 
 def test_what_is_expected_of_tokens_is_a_picture_of_medium_quality(card) -> None:
@@ -187,16 +187,16 @@ def test_a_budget_is_asked_before_drawing(card, server, tmp_path) -> None:
     billed = card("openai/other", **IMAGES, price={"input": 0, "output": 0, "image": 0.04})
     limit = {"budgets": [Budget(usd=0.10)], "budget_store": tmp_path / "b.sqlite"}
     with made(billed, **limit) as router:
-        router.generate_image("a fox", n=2)
+        router.image_generation("a fox", n=2)
         with pytest.raises(BudgetExceededError):
-            router.generate_image("a fox", n=2)
+            router.image_generation("a fox", n=2)
     assert len(server.requests) == 1
 
 
 def test_completion_of_a_wish_for_a_picture_names_the_call_that_draws(card, server) -> None:
     for cards in ((), (card(),)):
         with made(*cards) as router:
-            with pytest.raises(InvalidTaskError, match="generate_image"):
+            with pytest.raises(InvalidTaskError, match="image_generation"):
                 router.completion("draw me a picture of a fox")
             said = router.completion("draw me a picture of a fox", kind="chat")
             assert said.text == "draw me a picture of a fox"
@@ -205,13 +205,13 @@ def test_completion_of_a_wish_for_a_picture_names_the_call_that_draws(card, serv
 
 def test_without_a_model_that_draws_it_is_said(card) -> None:
     with made() as router, pytest.raises(UnsupportedModalityError, match="makes images"):
-        router.generate_image("a fox")
+        router.image_generation("a fox")
 
 
 @pytest.mark.parametrize("prompt", ["", "  ", None, 5, b"fox"])
 def test_a_prompt_that_says_nothing_is_refused(card, prompt) -> None:
     with made(card()) as router, pytest.raises(InvalidTaskError, match="prompt"):
-        router.generate_image(prompt)
+        router.image_generation(prompt)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_prompt_that_says_nothing_is_refused(card, prompt) -> None:
 )
 def test_an_option_that_is_not_offered_is_refused(card, server, options, words) -> None:
     with made(card()) as router, pytest.raises(ConfigurationError, match=words):
-        router.generate_image("a fox", **options)
+        router.image_generation("a fox", **options)
     assert not server.requests
 
 
@@ -234,14 +234,14 @@ def test_an_option_that_is_not_offered_is_refused(card, server, options, words) 
 def test_an_answer_without_a_picture_is_malformed(card, server, image) -> None:
     server.script(drawn(**image))
     with made(card()) as router, pytest.raises(MalformedResponseError, match="no picture"):
-        router.generate_image("a fox")
+        router.image_generation("a fox")
 
 
 def test_what_is_no_picture_is_not_saved(card, server, tmp_path) -> None:
     server.script(drawn(b64_json=base64.b64encode(b"hello").decode()))
     with made(card()) as router:
-        reply = router.generate_image("a fox")
-    with pytest.raises(MalformedResponseError, match="no picture"):
+        reply = router.image_generation("a fox")
+    with pytest.raises(MalformedResponseError, match="not a picture"):
         reply.images[0].save(tmp_path / "fox.png")
     assert not list(tmp_path.iterdir())
 
@@ -249,7 +249,7 @@ def test_what_is_no_picture_is_not_saved(card, server, tmp_path) -> None:
 def test_a_refusal_is_a_bad_request_and_a_deadline_is_kept(card, server) -> None:
     server.script(status(400, message="your prompt was rejected"))
     with made(card()) as router, pytest.raises(BadRequestError, match="rejected"):
-        router.generate_image("a fox")
+        router.image_generation("a fox")
     server.script(slow(10))
     with made(card()) as router, pytest.raises(Exception, match=r"(?i)time|within"):
-        router.generate_image("a fox", timeout=0.3)
+        router.image_generation("a fox", timeout=0.3)

@@ -15,11 +15,13 @@ from modelrouter import (
     Cache,
     Catalog,
     ConfigurationError,
+    GenerationSettings,
     Ledger,
     Policy,
     Router,
     Rule,
     StorageError,
+    Task,
 )
 from modelrouter.images import data_url
 from modelrouter.testing import FunctionBackend, example_card
@@ -310,7 +312,8 @@ def test_looking_up_is_quick(path):
     router, _ = made(path)
     router.completion(TASK)
     router.cache.flush()
-    key = router._call(TASK, None, "auto", {}).cache_key
+    task, policy = Task.of(TASK), router.policy
+    key = router.cache.key(task, GenerationSettings(), policy, router.route(TASK))
     took = []
     for _ in range(200):
         started = time.perf_counter()

@@ -22,7 +22,8 @@ from modelrouter import (
     Task,
     Timeout,
 )
-from modelrouter.dispatch.flow import Answered, Ask, Call, Failed, Wait, dispatch
+from modelrouter.dispatch.flow import dispatch
+from modelrouter.dispatch.steps import Answered, Ask, Call, Failed, Wait
 from modelrouter.scoring import RoutingContext
 from tests.policies.conftest import SIGNALS, prediction
 

@@ -29,7 +29,8 @@ from modelrouter import (
     Timeout,
 )
 from modelrouter.dispatch.acceptance import Rejection
-from modelrouter.dispatch.flow import (
+from modelrouter.dispatch.flow import dispatch
+from modelrouter.dispatch.steps import (
     Admit,
     Also,
     Answered,
@@ -43,7 +44,6 @@ from modelrouter.dispatch.flow import (
     Settle,
     Slow,
     Wait,
-    dispatch,
 )
 from modelrouter.guards import Guards, Permit, Refusal
 from modelrouter.response import Usage

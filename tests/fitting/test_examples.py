@@ -96,7 +96,7 @@ GOOD = {"task": "t", "model": "m", "score": 1}
         ({"task": "t"}, "score", "has no score"),
         ({"task": "t", "model": "m"}, "score", "is missing"),
         ({"task": "t", "score": 1}, "model", "is missing"),
-        ({**GOOD, "model": " "}, "model", "' ' is no model's name"),
+        ({**GOOD, "model": " "}, "model", "' ' is not a model's name"),
         ({**GOOD, "score": 1.2}, "score", "1.2 is out of range. Use a number from 0 to 1"),
         ({**GOOD, "score": -1}, "score", "-1 is out of range"),
         ({**GOOD, "score": float("nan")}, "score", "nan is out of range"),

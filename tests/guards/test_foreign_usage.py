@@ -274,7 +274,7 @@ def test_pictures_of_a_backend_of_the_users_own_cannot_credit_a_budget(lie):
         budgets=Budget(usd=5.0),
         budget_store=MemoryStore(),
     ) as router:
-        got = router.generate_image("A cat.", model=card.name)
+        got = router.image_generation("A cat.", model=card.name)
         assert got.usage.estimated
         assert router.budgets()[0].spent_usd > 0.0
 

@@ -116,9 +116,11 @@ def test_limits_that_make_no_sense_are_refused():
         RateLimit()
     with pytest.raises(ConfigurationError, match="rpm"):
         RateLimit(rpm=0)
-    with pytest.raises(ConfigurationError, match=r"limits\['a'\]=5 is no RateLimit"):
+    with pytest.raises(ConfigurationError, match=r"limits\['a'\] must be a RateLimit, got 5"):
         Rates({"a": 5})  # type: ignore[dict-item]  # what a user might try
-    with pytest.raises(ConfigurationError, match="limits=5 is no rate limit"):
+    with pytest.raises(
+        ConfigurationError, match="limits must be a RateLimit or a mapping of them, got 5"
+    ):
         Rates(5)  # type: ignore[arg-type]  # what a user might try
     with pytest.raises(ConfigurationError, match="rate_limit"):
         ModelCard.hosted("openai/gpt-4o", rate_limit={"rpm": -1})

@@ -84,7 +84,7 @@ def test_without_budgets_no_file_is_made(tmp_path):
 def test_arguments_that_make_no_sense_are_refused(tmp_path):
     with pytest.raises(ConfigurationError, match=r"budgets\[0\] is 5"):
         router_with(budgets=[5])
-    with pytest.raises(ConfigurationError, match="is no RateLimit"):
+    with pytest.raises(ConfigurationError, match="must be a RateLimit"):
         router_with(limits={"acme/best": 10})
     (tmp_path / "b.db").write_bytes(b"something else" * 100)
     with pytest.raises(StorageError, match="budget file"):

@@ -30,8 +30,7 @@ def make(kind=Router, backend=None, **fields):
         backends={"test": backend or EchoBackend()},
         budgets=Budget(usd=100.0),
         budget_store=MemoryStore(),
-        retry=ONCE,
-        **fields,
+        **{"retry": ONCE, **fields},
     )
 
 
@@ -107,8 +106,8 @@ def test_retries_are_each_settled():
             raise left.pop()
         return "four words at last"
 
-    router = make(backend=FunctionBackend(answer))
-    router.retry = RetryPolicy(max_attempts=3, initial_s=0, jitter_s=0)
+    retry = RetryPolicy(max_attempts=3, initial_s=0, jitter_s=0)
+    router = make(backend=FunctionBackend(answer), retry=retry)
     with router:
         router.completion("one two three", max_tokens=50)
         assert status(router) == (0.04, 0.0)

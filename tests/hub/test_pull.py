@@ -402,7 +402,7 @@ def test_a_file_of_a_strange_name_is_not_written(
 
 def test_what_the_hub_promised_may_still_be_no_model(hub: HubServer, folder: Path) -> None:
     hub.add("o/noise", {"noise.Q4_0.gguf": bytes(1000)})
-    with pytest.raises(ModelFileError, match="no GGUF"):
+    with pytest.raises(ModelFileError, match="not a GGUF"):
         modelrouter.pull("o/noise")
 
 

@@ -68,11 +68,11 @@ def test_the_data_says_the_format_not_the_url() -> None:
         (PNG[:60], "damaged PNG"),
         (picture("BMP"), "format BMP.*Save it as PNG"),
         (b"", "is empty"),
-        (b"hello", "no picture"),
+        (b"hello", "not a picture"),
         (Path("nowhere/cat.png"), "cannot be read"),
         ("data:image/png;base64,%%%", "not base64"),
         ("data:image/png,abc", "cannot read an image"),
-        ("/etc/hostname", "cannot read an image"),  # a text is no path
+        ("/etc/hostname", "cannot read an image"),  # a text is not a path
         ("file:///etc/hostname", "cannot read an image"),
         (7, "from int"),
     ],

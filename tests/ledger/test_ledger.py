@@ -27,7 +27,7 @@ from modelrouter import (
     ServerError,
     StorageError,
 )
-from modelrouter._sqlite import open_database
+from modelrouter._common.sqlite import open_database
 from modelrouter.ledger.schema import LEDGER
 from tests.ledger.conftest import LOCAL, SMALL, router_with
 from tests.support import scripted_server
@@ -502,9 +502,8 @@ def test_a_disk_that_is_full_is_logged_once_and_costs_no_reply(path, environment
 
 
 def test_a_write_takes_less_than_200_microseconds(ledger):
-    router = router_with(ledger, lambda r: "ok", LOCAL)
     traces = []
-    router.hooks = (traces.append,)
+    router = router_with(None, lambda r: "ok", LOCAL, hooks=[traces.append])
     for n in range(200):
         router.completion(f"Hello {n}.")
     ledger.flush()

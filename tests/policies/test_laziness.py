@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from modelrouter import Decision, Difficulty, ModelCard, Objective, Policy, Rule, Signals, Task
 from modelrouter.catalog import Price, Speed, Unavailable, discover
+from modelrouter.catalog.cost import expected_cost_usd
+from modelrouter.policies.constraints import BOUNDS
 from modelrouter.scoring import CandidateSet, HeuristicScorer, assess
-from modelrouter.scoring.base import expected_cost_usd
 from modelrouter.signals import read
-from tests.policies.conftest import card
+from tests.policies.conftest import card, prediction
 
 CARDS = tuple(discover({}).catalog)
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {}}}
@@ -200,3 +201,23 @@ def test_a_skill_read_from_the_text_reaches_the_prediction():
     task, scorer = Task.of("hello"), Skilled()
     context = assess(task, read(task, difficulty=scorer.read), CandidateSet(CARDS), scorer)
     assert {p.p_quality for p in context.predictions} == {0.25}
+
+
+BOUNDED = {
+    "context_window": ({"context_window": 200}, {"prompt_tokens": 151, "output_tokens": 50}),
+    "prompt_length": ({"max_prompt_tokens": 99}, {"prompt_tokens": 100}),
+    "system_prompt": ({"max_system_tokens": 9}, {"system_tokens": 10}),
+    "turns": ({"max_user_turns": 1}, {"user_turns": 2}),
+}
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.code)
+def test_what_rules_out_at_once_is_what_is_said_when_asked(bound, context):
+    """Both ways read the same table: a bound that is added there has to be tried here."""
+    fields, signals = BOUNDED[bound.code]
+    made = context(prediction("small", 0.9, **fields), **signals)
+    decision = Policy.best().decide(made)
+    assert decision.best is None
+    assert [r.code for r in decision.candidates[0].reasons] == [bound.code]
+    at_the_bound = {name: value - 1 for name, value in signals.items() if value > 1}
+    assert Policy.best().decide(context(prediction("small", 0.9, **fields), **at_the_bound)).best

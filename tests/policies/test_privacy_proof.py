@@ -14,12 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from modelrouter import (
     AsyncRouter,
     Catalog,
+    ConfigurationError,
     LocalModelError,
     ModelCard,
     ModelRouterError,
@@ -28,6 +30,7 @@ from modelrouter import (
     RetryPolicy,
     Router,
     Rule,
+    Trace,
 )
 from modelrouter.catalog import Price
 from modelrouter.response import Chunk, ChunkChoice, Delta
@@ -171,7 +174,7 @@ def test_without_the_policy_the_same_task_does_leave():
             reply = router.completion(TASK)
     assert reply.model == "openai/far-1"
     assert MARK in str(server.requests[0].body)
-    proof = reply.decision.proof()
+    proof = reply.trace.proof()
     assert not proof.holds
     assert {c.name for c in proof.checks if c.holds is False} == {"location", "candidates", "hops"}
     assert str(proof).startswith("The task may leave this machine:")
@@ -185,7 +188,7 @@ class TestNothingLeaves:
         with make(listeners, policy=policy) as router, no_sockets():
             reply = router.completion(TASK)
         assert reply.model == "here/small"
-        assert reply.decision.proof().holds
+        assert reply.trace.proof().holds
 
     def test_the_local_model_fails_and_none_takes_its_place(self, listeners, policy):
         with (
@@ -195,7 +198,7 @@ class TestNothingLeaves:
         ):
             router.completion(TASK)
         assert [a.model for a in caught.value.trace.attempts] == ["here/small"]
-        assert caught.value.trace.decision.proof().holds
+        assert caught.value.trace.proof().holds
 
     def test_a_fallback_goes_to_another_local_model(self, listeners, policy):
         def one_fails(request) -> str:
@@ -207,7 +210,7 @@ class TestNothingLeaves:
             replies = [router.completion(TASK) for _ in range(2)]
         assert {r.model for r in replies} == {"here/weaker"}
         assert replies[0].trace.attempts[0].outcome == "failed"
-        assert "here/weaker (asked)" in str(replies[-1].decision.proof())
+        assert "here/weaker (asked)" in str(replies[-1].trace.proof())
 
     def test_an_answer_that_is_not_accepted_is_not_asked_for_elsewhere(self, listeners, policy):
         picky = policy.model_copy(update={"accept": lambda reply: False})
@@ -226,7 +229,7 @@ class TestNothingLeaves:
                 assert "".join(chunk.text for chunk in stream) == TASK
             with router.completion(TASK, stream=True) as stream:
                 next(stream)
-            assert stream.decision.proof().holds
+            assert stream.trace.proof().holds
 
     def test_cache_ledger_and_conversation(self, listeners, policy, tmp_path):
         keeping = policy.model_copy(update={"cache_pii": True, "cache_private": True})
@@ -240,7 +243,7 @@ class TestNothingLeaves:
             first, again = (router.completion(TASK, conversation="c1") for _ in range(2))
             router.feedback(first, 0.9)
         assert again.trace.cached
-        proof = first.decision.proof()
+        proof = first.trace.proof()
         assert proof.holds
         said = {check.name: check.text for check in proof.checks}
         assert "on this machine" in said["cache"]
@@ -252,7 +255,7 @@ class TestNothingLeaves:
             stream = router.completion(TASK, stream=True)
             with stream, pytest.raises(ModelRouterError):
                 list(stream)
-            assert stream.decision.proof().holds
+            assert stream.trace.proof().holds
         router = make(listeners, Breaking(), policy=going_on, more=(local("here/weaker"),))
         with router, no_sockets(), router.completion(TASK, stream=True) as stream:
             assert "".join(chunk.text for chunk in stream) == "so far, and on"
@@ -269,7 +272,7 @@ class TestNothingLeaves:
             with router:
                 reply = router.completion(TASK)
             assert reply.text.startswith("here/")
-            assert reply.decision.proof().holds
+            assert reply.trace.proof().holds
 
     def test_everything_cools_down(self, listeners, policy):
         with make(listeners, FunctionBackend(failing), policy=policy) as router, no_sockets():
@@ -291,7 +294,7 @@ class TestNothingLeaves:
             router.completion(TASK)
         assert MARK not in caplog.text
         assert MARK not in str(caught.value)
-        assert MARK not in str(caught.value.trace.decision.proof())
+        assert MARK not in str(caught.value.trace.proof())
 
     async def test_awaited(self, listeners, policy):
         router = make(listeners, policy=policy, kind=AsyncRouter)
@@ -301,7 +304,7 @@ class TestNothingLeaves:
                 stream = await router.completion(TASK, stream=True)
                 async with stream:
                     assert [chunk async for chunk in stream]
-        assert reply.decision.proof().holds
+        assert reply.trace.proof().holds
 
 
 def test_a_conversation_begun_elsewhere_comes_home_for_a_private_turn(listeners):
@@ -322,7 +325,7 @@ def test_the_bundled_model_opens_no_socket(listeners, bundled_model):
     with Router(catalog=catalog, policy="private") as router, no_sockets():
         reply = router.completion("Fix the grammar: She go to school every days.", max_tokens=30)
     assert reply.decision.location == "local"
-    proof = reply.decision.proof()
+    proof = reply.trace.proof()
     assert proof.holds
     assert proof.open_questions == ()
 
@@ -346,3 +349,24 @@ def test_a_decision_that_was_pickled_still_proves(listeners):
     again = pickle.loads(pickle.dumps(decision))
     assert again.proof().holds
     assert again.confined_by is not None
+
+
+def test_a_decision_stays_as_it_was_while_it_is_carried_out(listeners):
+    with make(listeners, policy="private") as router:
+        planned = str(router.route("Hello there, how are you?").proof())
+        reply = router.completion("Hello there, how are you?")
+    assert str(reply.decision.proof()) == planned
+    assert "here/small (asked)" in str(reply.trace.proof())
+
+
+def test_a_trace_without_a_call_proves_nothing():
+    with pytest.raises(ConfigurationError, match="no decision"):
+        Trace().proof()
+
+
+def test_a_model_whose_place_is_not_known_counts_as_away(listeners):
+    with make(listeners, policy="private") as router:
+        trace = router.completion("Hello there, how are you?").trace
+    unknown = tuple(replace(attempt, location=None) for attempt in trace.attempts)
+    assert trace.proof().holds
+    assert not replace(trace, attempts=unknown).proof().holds

@@ -91,7 +91,7 @@ def test_a_pattern_keeps_its_meaning_in_the_other_notation(
         ("(a|b$)c", "anchor"),
         ("a{99999}", "repetitions"),
         (r"\e", "escape"),
-        (r"\uD83D", "no character"),
+        (r"\uD83D", "not a character"),
         ("[a", "no end"),
         ("a" * 30_000, "longer"),
     ],
@@ -137,3 +137,8 @@ def test_on_the_test_suite_nothing_that_is_not_valid_goes_unnoticed() -> None:
     assert not [case["case"] for case in cases if case["valid"] == "-" and case["ours"] == "w"]
     refused = {case["case"].rpartition("/")[0] for case in cases if case["ours"] == "-"}
     assert len(refused) == 28
+
+
+def test_a_draft_whose_name_is_no_address_is_refused():
+    with pytest.raises(Unreadable, match="not an address"):
+        kept({"$schema": "http://["})

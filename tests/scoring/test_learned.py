@@ -9,8 +9,8 @@ from modelrouter import InvalidExamplesError, ModelCard, Router, Task
 from modelrouter.catalog import Catalog
 from modelrouter.fitting import Example
 from modelrouter.scoring import LearnedScorer, Scorer
+from modelrouter.scoring.engine import LARGE, SMALL, Vocabulary
 from modelrouter.scoring.features import LOAD, NAMES, format_of, read_text, words
-from modelrouter.scoring.learned import LARGE, SMALL, Vocabulary
 from modelrouter.signals import read
 from modelrouter.task import Kind
 from modelrouter.testing import example_card

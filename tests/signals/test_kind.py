@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelrouter.signals import detect_kind
+from modelrouter.signals.kind_table import CUES, FACTS
 from modelrouter.task import KINDS, Kind, Task
 from tests.signals.conftest import Labelled
 
@@ -153,3 +154,9 @@ class TestConfidence:
     def test_marks_alone_do_not_upset_it(self, text: str) -> None:
         if text.strip():
             assert detect_kind(Task.of(text))[0] in KINDS
+
+
+def test_every_kind_has_its_facts_and_its_wording():
+    assert set(FACTS) == set(KINDS)
+    assert {row.kind for row in CUES} == set(KINDS)
+    assert all(row.cues and "" not in row.cues for row in CUES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 from typing_extensions import assert_type
@@ -22,10 +23,14 @@ from modelrouter import (
     Chunk,
     Completion,
     CompletionStream,
+    Curves,
     Decision,
     Difficulty,
     EmbeddingResponse,
     GenerationSettings,
+    ImagesResponse,
+    LearnedScorer,
+    LlamaCppSettings,
     ModelCard,
     NoEligibleModelError,
     Objective,
@@ -190,6 +195,11 @@ GenerationSettings(temperature=0.2, seed=UNSET)
 
 assert_type(router.embedding("hello", dimensions=64).vectors, list[list[float]])
 assert_type(router.embeddings.create(input=["hello"], model="auto"), EmbeddingResponse)
+assert_type(router.embedding(["a fox", Path("fox.png")], multimodal=True), EmbeddingResponse)
+assert_type(router.image_generation("a fox", n=2), ImagesResponse)
+assert_type(router.images.generate(prompt="a fox"), ImagesResponse)
+Router(backends={"mine": EchoBackend()}, confidence=Curves(), scorer=LearnedScorer())
+LlamaCppSettings(slots=4)
 
 budgeted = Router(
     budgets=[Budget(usd=5.0, per="day", tag="user", at_limit="local")],

@@ -20,7 +20,7 @@ from recipe import calibrated, cross_outputs, setting_for, targets_of, train
 from data import Vocabulary, read
 from modelrouter.fitting.calibration import platt
 from modelrouter.fitting.fit import packed
-from modelrouter.scoring.learned import LARGE, SMALL
+from modelrouter.scoring.engine import LARGE, SMALL
 from modelrouter.scoring.weights import Ability, Weights, dump
 from modelrouter.signals import detect_kind
 from modelrouter.task import Task

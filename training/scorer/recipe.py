@@ -11,7 +11,7 @@ from modelrouter.fitting.boosting import Boosting
 from modelrouter.fitting.calibration import platt
 from modelrouter.fitting.fit import covered
 from modelrouter.fitting.learning import Learned, Learning, learn, outputs
-from modelrouter.scoring.learned import LARGE, SMALL
+from modelrouter.scoring.engine import LARGE, SMALL
 
 FORESTS = {
     "options": Boosting(trees=100, rate=0.05, rows=0.7, features=0.3, smallest=40, damping=5.0),

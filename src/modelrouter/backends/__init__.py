@@ -7,7 +7,7 @@ from typing import Final
 
 from modelrouter.backends.base import Backend, Request
 
-__all__ = ["DEFAULT_BACKENDS", "Backend", "Request"]
+__all__ = ["DEFAULT_BACKENDS", "PREPARED_EARLY", "Backend", "Request"]
 
 
 def _llamacpp() -> Backend:
@@ -34,3 +34,6 @@ DEFAULT_BACKENDS: Final[dict[str, Callable[[], Backend]]] = {
     "clip": _clip,
 }
 """What makes the built-in backends, by the name cards use; their libraries load on first use."""
+
+PREPARED_EARLY: Final = frozenset({"litellm"})
+"""Of these, those that are made with a router that may ask them, to prepare their first call."""

@@ -16,6 +16,7 @@ from modelrouter.signals.base import Tokenizer
 
 __all__ = [
     "Backend",
+    "ConfidenceBackend",
     "EmbeddingBackend",
     "EmbeddingRequest",
     "ImageBackend",
@@ -24,6 +25,7 @@ __all__ = [
     "MixedBackend",
     "MixedRequest",
     "Picture",
+    "PreparingBackend",
     "Request",
     "Stop",
 ]
@@ -201,6 +203,24 @@ class MeasuringBackend(Protocol):
 
     def speed(self, card: ModelCard) -> Speed | None:
         """What the next request may expect; ``None`` before the model has answered."""
+        ...
+
+
+@runtime_checkable
+class ConfidenceBackend(Protocol):
+    """A backend that can give up an answer of which its model is not sure."""
+
+    def keeps_to_floor(self, card: ModelCard) -> bool:
+        """Whether an answer below ``settings.confidence_floor`` is a LowConfidenceError."""
+        ...
+
+
+@runtime_checkable
+class PreparingBackend(Protocol):
+    """A backend of which every first call is slow, whatever the model."""
+
+    def prepare(self) -> None:
+        """Start in the background what can be done before (an import); returns at once."""
         ...
 
 

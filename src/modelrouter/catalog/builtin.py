@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from modelrouter._toml import loads
+from modelrouter._common.toml import loads
 from modelrouter.catalog.address import shown
 from modelrouter.catalog.clip import clip_fields
 from modelrouter.catalog.gguf import GGUFHeader, check
@@ -126,11 +126,11 @@ def hosted_fields(name: str) -> dict[str, Any]:
     """A hosted model's card fields from builtin.toml and the price file.
 
     Raises:
-        ConfigurationError: the name is empty, or the model is for something that is no task here
+        ConfigurationError: the name is empty, or the model is for something that is not a task here
             (speech, moderation, ...).
     """
     if not isinstance(name, str) or not name.strip():
-        raise ConfigurationError(f"{name!r} is no model name.", hint='Use "provider/model".')
+        raise ConfigurationError(f"{name!r} is not a model name.", hint='Use "provider/model".')
     entry = look_up(name)
     return {
         "families": ["llm"],

@@ -97,7 +97,7 @@ def _check_loopback(address: str | None) -> None:
         if here(urlsplit(address or "").hostname or ""):
             return
     raise ValueError(
-        "location='local', but api_base is no address of this machine (127.0.0.1, ::1, "
+        "location='local', but api_base is not an address of this machine (127.0.0.1, ::1, "
         "localhost): make it location='hosted'"
     )
 

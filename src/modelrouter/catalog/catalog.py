@@ -42,11 +42,11 @@ class Catalog:
 
         Raises:
             UnknownModelError: with the nearest names.
-            ConfigurationError: it is no name at all.
+            ConfigurationError: it is not a name at all.
         """
         if not isinstance(name, str):
             raise ConfigurationError(
-                f"model={name!r} is no name of a model.",
+                f"model must be a model's name, got {name!r}.",
                 hint='Give one name, or "auto"; to choose among several, '
                 'policy=Policy(rules=[Rule.when().only("NAME", "NAME")]).',
             )

@@ -84,7 +84,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file.
 
     Raises:
-        ModelFileError: it is none.
+        ModelFileError: it is not one.
     """
     try:
         value = json.loads(path.read_text("utf-8"))

@@ -171,7 +171,7 @@ def _card(model: object, catalog: Catalog) -> ModelCard:
                 raise
         return ModelCard.hosted(model)
     raise ConfigurationError(
-        f"models: {model!r} is no model.",
+        f"models: {model!r} must be a card, a name or a path.",
         hint='Give a ModelCard, "provider/model", or the path of a .gguf file or CLIP folder.',
     )
 

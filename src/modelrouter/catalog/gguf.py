@@ -200,7 +200,7 @@ def read_header(path: Path) -> GGUFHeader:
         if not path.is_file():
             raise _bad(path, "is not a file", "Name the .gguf file itself.")
         if size < 24:
-            raise _bad(path, f"is no GGUF file: it has only {size} bytes")
+            raise _bad(path, f"is not a GGUF file: it has only {size} bytes")
         with (
             path.open("rb") as file,
             mmap.mmap(file.fileno(), min(size, _MAX_HEADER), access=mmap.ACCESS_READ) as data,
@@ -211,7 +211,7 @@ def read_header(path: Path) -> GGUFHeader:
     except OSError as exc:
         raise _bad(path, f"cannot be read ({exc.strerror or exc})", "Check its rights.") from exc
     except ValueError as exc:  # a path with a NUL in it
-        raise _bad(path, f"is no path ({exc})", "Check the path.") from exc
+        raise _bad(path, f"is not a path ({exc})", "Check the path.") from exc
 
 
 def beginning_of(data: bytes) -> GGUFHeader:
@@ -360,7 +360,7 @@ class _Reader:
 
     def header(self) -> GGUFHeader:
         if self.data[:4] != _MAGIC:
-            raise self.bad(f"is no GGUF file: it starts with {self.data[:4]!r}")
+            raise self.bad(f"is not a GGUF file: it starts with {self.data[:4]!r}")
         self.at = 4
         version = self.scalar("<I")
         if version not in _VERSIONS:

@@ -24,7 +24,7 @@ class ElsewhereError(Exception):
     """
 
     def __init__(self, host: str) -> None:
-        super().__init__(f"{host!r} is no address of this machine")
+        super().__init__(f"{host!r} is not an address of this machine")
         self.host = host
 
 

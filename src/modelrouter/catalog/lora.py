@@ -25,8 +25,8 @@ def check_adapter(path: Path, base: Path) -> None:
     The result is remembered until one of the files changes.
 
     Raises:
-        ModelFileError: either file is missing or damaged, the first is no LoRA adapter, or it was
-            made for a model of another architecture or shape.
+        ModelFileError: either file is missing or damaged, the first is not a LoRA adapter, or it
+            was made for a model of another architecture or shape.
     """
     header = check(base)
     try:
@@ -50,7 +50,7 @@ def _check(
 def _problems(adapter: GGUFHeader, model: GGUFHeader, base: Path) -> Iterator[str]:
     said = adapter.metadata.get
     if said("general.type") != "adapter":
-        yield "is no adapter: its general.type is " + repr(said("general.type", "not given"))
+        yield "is not an adapter: its general.type is " + repr(said("general.type", "not given"))
     elif said("adapter.type") != "lora":
         yield f"is an adapter of the type {said('adapter.type')!r}, not lora"
     elif adapter.architecture != model.architecture:
@@ -74,7 +74,7 @@ def _misfits(adapter: GGUFHeader, model: GGUFHeader, base: Path) -> Iterator[str
         if part in ("a", "b"):
             pairs.setdefault(name, {})[part] = tensor
         elif not tensor.name.endswith("_norm.weight"):
-            yield f"holds {tensor.name!r}, which is no part of a LoRA"
+            yield f"holds {tensor.name!r}, which is not part of a LoRA"
     if not pairs:
         yield "adapts nothing: it holds no pair of lora_a and lora_b"
     for name, pair in pairs.items():

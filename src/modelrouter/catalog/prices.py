@@ -54,7 +54,7 @@ def look_up(name: str) -> PriceEntry | None:
     """The entry of ``provider/model``, by its full name or, as litellm does, without the provider.
 
     Without the provider, the entry must be that provider's own (litellm's
-    ``_check_provider_match``): another's price for a model of the same name is no answer.
+    ``_check_provider_match``): another's price for a model of the same name does not answer it.
 
     Raises:
         MissingDependencyError: litellm is not installed.

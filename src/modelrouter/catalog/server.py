@@ -90,7 +90,7 @@ def _listed(address: str) -> dict[str, Mapping[str, Any]]:
 
 
 def _window(entry: Mapping[str, Any]) -> int | None:
-    """The window that it serves, which vLLM tells; what the model was trained for is no answer."""
+    """The window that it serves, which vLLM tells; not the one that it was trained for."""
     meta = entry.get("meta")
     for told in (
         entry.get("max_model_len"),

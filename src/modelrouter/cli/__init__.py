@@ -1,6 +1,6 @@
 """The command line: route, ask, models, compare, demo, fit, eval, ledger, replay.
 
-Exit codes: 0 done; 1 a model was asked and failed; 2 the input makes no sense; 3 no model may do
+Exit codes: 0 done; 1 a model was asked and failed; 2 the input is not valid; 3 no model may do
 the task. Tables go to standard output, progress to standard error; ``--json`` gives one JSON
 object a line.
 """

@@ -159,7 +159,7 @@ def _split(text: str, option: str, example: str) -> tuple[str, str]:
     # Names may hold "=" in no catalog, values may.
     name, sign, value = text.partition("=")
     if not (name and sign and value):
-        raise ConfigurationError(f"{option} {text!r} makes no sense.", hint=f"As {example}.")
+        raise ConfigurationError(f"{option} cannot be {text!r}.", hint=f"As {example}.")
     return name, value
 
 
@@ -170,7 +170,7 @@ def _price(text: str) -> tuple[str, Price]:
         return name, Price(input=float(first) / 1e6, output=float(second or first) / 1e6)
     except ValueError as exc:
         raise ConfigurationError(
-            f"--price {text!r} makes no sense.",
+            f"--price cannot be {text!r}.",
             hint="USD for a million tokens, in and out: small=0.2/0.6.",
         ) from exc
 
@@ -180,7 +180,7 @@ def _pair(text: str | None) -> tuple[str, str] | None:
         return None
     weak, comma, strong = text.partition(",")
     if not (weak and comma and strong):
-        raise ConfigurationError(f"--pair {text!r} makes no sense.", hint="As small,large.")
+        raise ConfigurationError(f"--pair cannot be {text!r}.", hint="As small,large.")
     return weak.strip(), strong.strip()
 
 

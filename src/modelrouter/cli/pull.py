@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from modelrouter import hub
-from modelrouter._memory import gigabytes
+from modelrouter._common.memory import gigabytes
 from modelrouter.catalog import ModelCard
 from modelrouter.cli.base import JsonOption, err, out, print_json
 from modelrouter.exceptions import ConfigurationError

@@ -26,7 +26,7 @@ from modelrouter.cli.base import (
     read_policy,
     read_text,
 )
-from modelrouter.client.chat import AUTO
+from modelrouter.client.options import AUTO
 from modelrouter.exceptions import ConfigurationError
 from modelrouter.policies.decision import Decision
 from modelrouter.router import Router

@@ -1,4 +1,4 @@
-"""Calls about pictures: drawing, vectors of texts and pictures in one space, labels for one."""
+"""Calls about pictures: drawing them, and labels for one."""
 
 from __future__ import annotations
 
@@ -6,54 +6,39 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from modelrouter.backends.base import (
-    ImageBackend,
     ImageRequest,
-    MixedBackend,
-    MixedRequest,
-    Picture,
     Request,
 )
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.cost import settled_cost_usd
+from modelrouter.client.core import Core
+from modelrouter.client.embeddings import EmbeddingCalls
 from modelrouter.client.options import (
     ImageOptions,
     MixedOptions,
     check_names,
-    checked_tags,
     drawing_options,
 )
 from modelrouter.config import GenerationSettings
-from modelrouter.counting import Most, checked, most_of_pictures, most_of_vectors
 from modelrouter.dispatch.drivers import adrive, drive
-from modelrouter.dispatch.flow import Call, Result
-from modelrouter.exceptions import BadRequestError, InvalidTaskError
+from modelrouter.dispatch.steps import Call, Result
+from modelrouter.exceptions import InvalidTaskError
 from modelrouter.images import picture_bytes
 from modelrouter.policies.decision import Decision
 from modelrouter.response import EmbeddingResponse, ImagesResponse, Usage
-from modelrouter.signals.context import IMAGE_TOKENS, estimate_tokens
 from modelrouter.task import Task
-
-if TYPE_CHECKING:
-    from modelrouter.client.core import _Parts
+from modelrouter.trace import Trace
 
 __all__ = [
     "Classification",
     "aclassify",
     "adraw",
-    "aembed_mixed",
     "classify",
     "draw",
-    "embed_mixed",
 ]
-
-_MARK: Final = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgAB"
-    "SK+kcQAAAABJRU5ErkJggg=="
-)
-"""A picture of one pixel: in what is decided on it stands for each picture of the call."""
 
 CLIP_SCALE: Final = 100.0
 """What cosines are multiplied by before the softmax where the model does not say: CLIP's training
@@ -86,35 +71,25 @@ class Classification:
 # -- drawing -----------------------------------------------------------------------------------
 
 
-def draw(parts: _Parts, prompt: Any, model: str, options: ImageOptions) -> ImagesResponse:
-    """Draw; see :meth:`Router.generate_image`."""
-    call, request = _drawing(parts, prompt, model, options)
-    with parts._tracer(call) as tracer:
-
-        def perform(asked: Request) -> ImagesResponse:
-            reply = _drawer(parts, asked.card).draw(request(asked))
-            return checked(reply, *_drawable(request(asked)))
-
-        result = drive(call, perform)
+def draw(core: Core, prompt: Any, model: str, options: ImageOptions) -> ImagesResponse:
+    """Draw; see :meth:`Router.image_generation`."""
+    call, request = _drawing(core, prompt, model, options)
+    with core.tracer(call) as tracer:
+        result = drive(call, lambda asked: core.ask.draw(request(asked)))
         return _drawn(result, tracer.ended(result.attempts, "answered"))
 
 
-async def adraw(parts: _Parts, prompt: Any, model: str, options: ImageOptions) -> ImagesResponse:
+async def adraw(core: Core, prompt: Any, model: str, options: ImageOptions) -> ImagesResponse:
     """The awaited twin of :func:`draw`."""
-    call, request = _drawing(parts, prompt, model, options)
-    with parts._tracer(call) as tracer:
-
-        async def perform(asked: Request) -> ImagesResponse:
-            reply = await _drawer(parts, asked.card).adraw(request(asked))
-            return checked(reply, *_drawable(request(asked)))
-
-        result = await adrive(call, perform)
+    call, request = _drawing(core, prompt, model, options)
+    with core.tracer(call) as tracer:
+        result = await adrive(call, lambda asked: core.ask.adraw(request(asked)))
         return _drawn(result, tracer.ended(result.attempts, "answered"))
 
 
 def _drawing(
-    parts: _Parts, prompt: Any, model: str, options: ImageOptions
-) -> tuple[Call, Callable[[Request], ImageRequest]]:
+    core: Core, prompt: Any, model: str, options: ImageOptions
+) -> tuple[Call[ImagesResponse], Callable[[Request], ImageRequest]]:
     check_names(options, ImageOptions)
     if not isinstance(prompt, str) or not prompt.strip():
         raise InvalidTaskError("prompt", "says nothing.", hint="Say what is to be seen.")
@@ -123,7 +98,9 @@ def _drawing(
         prompt, kind="image_generation", metadata=options.get("metadata"), parameters=told
     )
     settings = GenerationSettings(extra={"n": told["n"]} if "n" in told else {})
-    call = _call(parts, task, model, options, settings=settings, spent=_drawn_for)
+    policy = core.routing.policy_of(options.get("policy"))
+    decision = core.routing.decide(task, model, policy)
+    call = core.simple_call(task, decision, policy, options, spent=_spent, settings=settings)
 
     def request(asked: Request) -> ImageRequest:
         return ImageRequest(asked.card, prompt, told, asked.timeout_s)
@@ -131,145 +108,41 @@ def _drawing(
     return call, request
 
 
-def _drawable(request: ImageRequest) -> tuple[Most, Callable[[], int]]:
-    count = request.options.get("n", 1)
-    return most_of_pictures(request.card, count), lambda: estimate_tokens(request.prompt)
-
-
-def _drawn(result: Result[ImagesResponse], trace: Any) -> ImagesResponse:
+def _drawn(result: Result[ImagesResponse], trace: Trace) -> ImagesResponse:
     update = {"cost_usd": trace.cost_usd, "decision": result.decision, "trace": trace}
     return result.value.model_copy(update=update)
 
 
-def _drawn_for(card: ModelCard, value: Any) -> tuple[Usage | None, float | None]:
+def _spent(card: ModelCard, value: ImagesResponse) -> tuple[Usage, float | None]:
     """Tokens and USD of pictures: by the picture, by tokens, or both."""
-    assert isinstance(value, ImagesResponse)
     return value.usage, settled_cost_usd(card, value.usage, images=len(value.data))
-
-
-def _drawer(parts: _Parts, card: ModelCard) -> ImageBackend:
-    backend = parts.backend(card.backend)
-    if not isinstance(backend, ImageBackend):
-        raise BadRequestError(
-            f"The backend {card.backend!r} of {card.name} draws nothing.", model=card.name
-        )
-    return backend
-
-
-# -- vectors -----------------------------------------------------------------------------------
-
-
-def embed_mixed(parts: _Parts, items: Any, model: str, options: MixedOptions) -> EmbeddingResponse:
-    """Vectors in one space; see :meth:`Router.embed`."""
-    call, decision, request = _mixed(parts, items, model, options)
-    with parts._tracer(call) as tracer:
-
-        def perform(asked: Request) -> EmbeddingResponse:
-            reply = _mixer(parts, asked.card).embed_mixed(request(asked))
-            return checked(reply, *_countable(request(asked)))
-
-        result = drive(call, perform)
-        return parts._embedding_reply(result, decision, tracer)
-
-
-async def aembed_mixed(
-    parts: _Parts, items: Any, model: str, options: MixedOptions
-) -> EmbeddingResponse:
-    """The awaited twin of :func:`embed_mixed`."""
-    call, decision, request = _mixed(parts, items, model, options)
-    with parts._tracer(call) as tracer:
-
-        async def perform(asked: Request) -> EmbeddingResponse:
-            reply = await _mixer(parts, asked.card).aembed_mixed(request(asked))
-            return checked(reply, *_countable(request(asked)))
-
-        result = await adrive(call, perform)
-        return parts._embedding_reply(result, decision, tracer)
-
-
-def _mixed(
-    parts: _Parts, items: Any, model: str, options: MixedOptions
-) -> tuple[Call, Decision, Callable[[Request], MixedRequest]]:
-    """One model's call: vectors of two cannot be compared, so no other is asked when it fails."""
-    check_names(options, MixedOptions)
-    checked = _checked_items(items)
-    texts = [item for item in checked if isinstance(item, str)]
-    marks = [{"type": "image_url", "image_url": {"url": _MARK}}]
-    marks *= max(1, len(checked) - len(texts))
-    task = Task.of([{"role": "user", "content": ["\n".join(texts), *marks]}], kind="embedding")
-    chosen = parts._decide(task, model, parts._policy_of(options))
-    call = _call(parts, task, chosen.chosen.card.name, options, spent=_embedded)
-
-    def request(asked: Request) -> MixedRequest:
-        return MixedRequest(asked.card, checked, options.get("truncate", False), asked.timeout_s)
-
-    return call, chosen, request
-
-
-def _countable(request: MixedRequest) -> tuple[Most, Callable[[], int]]:
-    def prompt() -> int:
-        texts = [item for item in request.items if isinstance(item, str)]
-        pictures = len(request.items) - len(texts)
-        return sum(map(estimate_tokens, texts)) + pictures * IMAGE_TOKENS
-
-    return most_of_vectors(request.card, len(request.items)), prompt
-
-
-def _embedded(card: ModelCard, value: Any) -> tuple[Usage | None, float | None]:
-    assert isinstance(value, EmbeddingResponse)
-    return value.usage, settled_cost_usd(card, value.usage)
-
-
-def _checked_items(items: Any) -> tuple[str | Picture, ...]:
-    if isinstance(items, (str, bytes, Path)) or not isinstance(items, Iterable):
-        items = (items,)
-    found = tuple(_checked_item(item, f"items[{i}]") for i, item in enumerate(items))
-    if not found:
-        raise InvalidTaskError("items", "holds nothing.", hint="Give texts and pictures.")
-    return found
-
-
-def _checked_item(item: Any, where: str) -> str | Picture:
-    if isinstance(item, str) and not item.startswith("data:image/"):
-        if not item.strip():
-            raise InvalidTaskError(where, "is empty.", hint="Give a text or a picture.")
-        return item
-    return Picture(picture_bytes(item, where))
-
-
-def _mixer(parts: _Parts, card: ModelCard) -> MixedBackend:
-    backend = parts.backend(card.backend)
-    if not isinstance(backend, MixedBackend):
-        raise BadRequestError(
-            f"The backend {card.backend!r} of {card.name} makes no vectors of pictures.",
-            model=card.name,
-        )
-    return backend
 
 
 # -- labels ------------------------------------------------------------------------------------
 
 
 def classify(
-    parts: _Parts, image: Any, labels: Any, prompt: str, model: str, options: MixedOptions
+    core: Core, image: Any, labels: Any, prompt: str, model: str, options: MixedOptions
 ) -> Classification:
     """Labels for a picture; see :meth:`Router.classify_image`."""
     names, items = _asked_labels(image, labels, prompt)
-    return _classified(names, embed_mixed(parts, items, model, options))
+    return _classified(names, EmbeddingCalls(core).embed_mixed(items, model, options))
 
 
 async def aclassify(
-    parts: _Parts, image: Any, labels: Any, prompt: str, model: str, options: MixedOptions
+    core: Core, image: Any, labels: Any, prompt: str, model: str, options: MixedOptions
 ) -> Classification:
     """The awaited twin of :func:`classify`."""
     names, items = _asked_labels(image, labels, prompt)
-    return _classified(names, await aembed_mixed(parts, items, model, options))
+    return _classified(names, await EmbeddingCalls(core).aembed_mixed(items, model, options))
 
 
 def _asked_labels(image: Any, labels: Any, prompt: str) -> tuple[list[str], list[Any]]:
     names = [] if isinstance(labels, str) or not isinstance(labels, Iterable) else list(labels)
     if len(names) < 2 or not all(isinstance(name, str) and name.strip() for name in names):
-        raise InvalidTaskError("labels", f"{labels!r} are no labels.", hint="Give two or more.")
+        raise InvalidTaskError(
+            "labels", f"must be a list of labels, got {labels!r}.", hint="Give two or more."
+        )
     if len(set(names)) < len(names):
         raise InvalidTaskError("labels", "two are the same.", hint="Name each once.")
     if not isinstance(prompt, str) or "{}" not in prompt:
@@ -289,13 +162,3 @@ def _classified(names: Sequence[str], reply: EmbeddingResponse) -> Classificatio
     weights = [math.exp(logit - highest) for logit in logits]
     shares = {n: w / sum(weights) for n, w in zip(names, weights, strict=True)}
     return Classification(dict(sorted(shares.items(), key=lambda pair: -pair[1])), reply)
-
-
-# -- both --------------------------------------------------------------------------------------
-
-
-def _call(parts: _Parts, task: Task, model: str, options: Any, **fields: Any) -> Call:
-    policy = parts._policy_of(options)
-    decision = parts._decide(task, model, policy)
-    timeout, tags = parts._timeout_of(options), checked_tags(options.get("tags"))
-    return parts._bare_call(task, decision, policy, timeout=timeout, tags=tags, **fields)

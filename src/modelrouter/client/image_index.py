@@ -41,7 +41,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """What an update did; ``skipped`` says by path why a file is no picture that can be read."""
+    """What an update did; ``skipped`` says by path why a file is not a picture that can be read."""
 
     added: int
     removed: int
@@ -57,14 +57,16 @@ class ImageIndex:
     without pickled objects, so one from elsewhere can run no code.
 
     Raises:
-        ConfigurationError: the folder is none.
+        ConfigurationError: the folder is not there.
         StorageError: the index file is damaged or of a later version.
     """
 
     def __init__(self, embed: Embed, folder: str | Path, *, file: str | Path | None, model: str):
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise ConfigurationError(f"{self.folder} is no folder.", hint="Give one of pictures.")
+            raise ConfigurationError(
+                f"{self.folder} is not a folder.", hint="Give one of pictures."
+            )
         self.file = Path(file) if file is not None else self.folder / _FILE
         self._embed = embed
         self._asked_for = model
@@ -103,7 +105,7 @@ class ImageIndex:
         """The pictures nearest to a text, a path, bytes or a PIL image; best first.
 
         Raises:
-            InvalidTaskError: ``k`` is no positive number, or the query is empty.
+            InvalidTaskError: ``k`` is not a positive number, or the query is empty.
             BackendError: the model could not.
         """
         import numpy as np

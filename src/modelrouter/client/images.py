@@ -1,68 +1,68 @@
-"""The router's faces for pictures: generate_image, images.generate, embed, classify_image."""
+"""The routers' faces for pictures: image_generation, classify_image, image_index; ``images``."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from typing_extensions import Unpack
 
-from modelrouter.client.chat import AUTO
-from modelrouter.client.image_calls import (
-    Classification,
-    aclassify,
-    adraw,
-    aembed_mixed,
-    classify,
-    draw,
-    embed_mixed,
-)
+from modelrouter.client.core import Core
+from modelrouter.client.embeddings import Embeddable, EmbeddingCalls
+from modelrouter.client.image_calls import Classification, aclassify, adraw, classify, draw
 from modelrouter.client.image_index import ImageIndex
-from modelrouter.client.options import ImageOptions, MixedOptions
+from modelrouter.client.options import AUTO, ImageOptions, MixedOptions
 from modelrouter.response import EmbeddingResponse, ImagesResponse
 
-if TYPE_CHECKING:
-    from modelrouter.client.core import _Parts
-
 __all__ = ["AsyncImageFaces", "AsyncImages", "ImageFaces", "Images"]
+
+
+def _deprecated(old: str, new: str) -> None:
+    warnings.warn(f"{old}() is deprecated: call {new}.", DeprecationWarning, stacklevel=3)
+
+
+_EMBEDDING = "embedding(), with multimodal=True where there are texts alone"
 
 
 class Images:
     """The ``images`` resource: what code written for the openai client calls."""
 
-    def __init__(self, parts: _Parts) -> None:
-        self._parts = parts
+    def __init__(self, core: Core) -> None:
+        self._core = core
 
     def generate(
         self, *, prompt: str, model: str = AUTO, **options: Unpack[ImageOptions]
     ) -> ImagesResponse:
-        """See :meth:`Router.generate_image`."""
-        return draw(self._parts, prompt, model, options)
+        """See :meth:`Router.image_generation`."""
+        return draw(self._core, prompt, model, options)
 
 
 class AsyncImages:
     """The awaited ``images`` resource."""
 
-    def __init__(self, parts: _Parts) -> None:
-        self._parts = parts
+    def __init__(self, core: Core) -> None:
+        self._core = core
 
     async def generate(
         self, *, prompt: str, model: str = AUTO, **options: Unpack[ImageOptions]
     ) -> ImagesResponse:
-        """See :meth:`AsyncRouter.generate_image`."""
-        return await adraw(self._parts, prompt, model, options)
+        """See :meth:`AsyncRouter.image_generation`."""
+        return await adraw(self._core, prompt, model, options)
 
 
 class ImageFaces:
     """The part of :class:`Router` that is about pictures."""
 
+    _core: Core
+
     @property
     def images(self) -> Images:
         """``router.images.generate(...)``, as the openai client has it."""
-        return Images(_parts(self))
+        return Images(self._core)
 
-    def generate_image(
+    def image_generation(
         self, prompt: str, *, model: str = AUTO, **options: Unpack[ImageOptions]
     ) -> ImagesResponse:
         """Draw one or more pictures (``n``); ``reply.images[0].save("fox.png")``.
@@ -73,36 +73,13 @@ class ImageFaces:
             BackendError: the only model asked could not.
             AllCandidatesFailedError: several were asked and none could.
         """
-        return draw(_parts(self), prompt, model, options)
+        return draw(self._core, prompt, model, options)
 
-    async def agenerate_image(
+    async def aimage_generation(
         self, prompt: str, *, model: str = AUTO, **options: Unpack[ImageOptions]
     ) -> ImagesResponse:
-        """The awaited twin of :meth:`generate_image`."""
-        return await adraw(_parts(self), prompt, model, options)
-
-    def embed(
-        self, items: Iterable[Any], *, model: str = AUTO, **options: Unpack[MixedOptions]
-    ) -> EmbeddingResponse:
-        """Vectors of texts and pictures in one space, each of length one.
-
-        A ``str`` is a text (or a ``data:image/`` URL); a picture is a ``pathlib.Path``, bytes or a
-        PIL image. Only models that see are asked, so that all vectors can be compared; name the
-        model wherever they are kept.
-
-        Raises:
-            InvalidTaskError: an item is empty, or no picture that can be read.
-            NoEligibleModelError: no model here makes vectors of pictures.
-            MissingDependencyError: a local CLIP was chosen, and the extra ``clip`` is missing.
-            BackendError: the model could not; a text beyond its window, unless ``truncate=True``.
-        """
-        return embed_mixed(_parts(self), items, model, options)
-
-    async def aembed(
-        self, items: Iterable[Any], *, model: str = AUTO, **options: Unpack[MixedOptions]
-    ) -> EmbeddingResponse:
-        """The awaited twin of :meth:`embed`."""
-        return await aembed_mixed(_parts(self), items, model, options)
+        """The awaited twin of :meth:`image_generation`."""
+        return await adraw(self._core, prompt, model, options)
 
     def classify_image(
         self,
@@ -120,9 +97,9 @@ class ImageFaces:
 
         Raises:
             InvalidTaskError: fewer than two labels, or no picture that can be read.
-            NoEligibleModelError, MissingDependencyError, BackendError: see :meth:`embed`.
+            NoEligibleModelError, MissingDependencyError, BackendError: see :meth:`embedding`.
         """
-        return classify(_parts(self), image, labels, prompt, model, options)
+        return classify(self._core, image, labels, prompt, model, options)
 
     async def aclassify_image(
         self,
@@ -134,7 +111,7 @@ class ImageFaces:
         **options: Unpack[MixedOptions],
     ) -> Classification:
         """The awaited twin of :meth:`classify_image`."""
-        return await aclassify(_parts(self), image, labels, prompt, model, options)
+        return await aclassify(self._core, image, labels, prompt, model, options)
 
     def image_index(
         self, folder: str | Path, *, file: str | Path | None = None, model: str = AUTO
@@ -144,35 +121,59 @@ class ImageFaces:
         The index is kept in ``file``, by default ``.modelrouter-images.npz`` in the folder.
 
         Raises:
-            ConfigurationError: the folder is none.
+            ConfigurationError: ``folder`` is not a folder.
             StorageError: the index file is damaged.
         """
 
         def embed(items: Sequence[Any], name: str) -> EmbeddingResponse:
-            return self.embed(items, model=name)
+            return EmbeddingCalls(self._core).embed_mixed(items, name, {})
 
         return ImageIndex(embed, folder, file=file, model=model)
+
+    def generate_image(
+        self, prompt: str, *, model: str = AUTO, **options: Unpack[ImageOptions]
+    ) -> ImagesResponse:
+        """Deprecated: the old name of :meth:`image_generation`."""
+        _deprecated("generate_image", "image_generation()")
+        return draw(self._core, prompt, model, options)
+
+    async def agenerate_image(
+        self, prompt: str, *, model: str = AUTO, **options: Unpack[ImageOptions]
+    ) -> ImagesResponse:
+        """Deprecated: the old name of :meth:`aimage_generation`."""
+        _deprecated("agenerate_image", "aimage_generation()")
+        return await adraw(self._core, prompt, model, options)
+
+    def embed(
+        self, items: Embeddable, *, model: str = AUTO, **options: Unpack[MixedOptions]
+    ) -> EmbeddingResponse:
+        """Deprecated: as :meth:`embedding` with ``multimodal=True``."""
+        _deprecated("embed", _EMBEDDING)
+        return EmbeddingCalls(self._core).embed_mixed(items, model, options)
+
+    async def aembed(
+        self, items: Embeddable, *, model: str = AUTO, **options: Unpack[MixedOptions]
+    ) -> EmbeddingResponse:
+        """Deprecated: the awaited twin of :meth:`embed`."""
+        _deprecated("aembed", f"a{_EMBEDDING}")
+        return await EmbeddingCalls(self._core).aembed_mixed(items, model, options)
 
 
 class AsyncImageFaces:
     """The part of :class:`AsyncRouter` that is about pictures."""
 
+    _core: Core
+
     @property
     def images(self) -> AsyncImages:
         """``await router.images.generate(...)``, as the openai client has it."""
-        return AsyncImages(_parts(self))
+        return AsyncImages(self._core)
 
-    async def generate_image(
+    async def image_generation(
         self, prompt: str, *, model: str = AUTO, **options: Unpack[ImageOptions]
     ) -> ImagesResponse:
-        """See :meth:`Router.generate_image`."""
-        return await adraw(_parts(self), prompt, model, options)
-
-    async def embed(
-        self, items: Iterable[Any], *, model: str = AUTO, **options: Unpack[MixedOptions]
-    ) -> EmbeddingResponse:
-        """See :meth:`Router.embed`."""
-        return await aembed_mixed(_parts(self), items, model, options)
+        """See :meth:`Router.image_generation`."""
+        return await adraw(self._core, prompt, model, options)
 
     async def classify_image(
         self,
@@ -184,10 +185,22 @@ class AsyncImageFaces:
         **options: Unpack[MixedOptions],
     ) -> Classification:
         """See :meth:`Router.classify_image`."""
-        return await aclassify(_parts(self), image, labels, prompt, model, options)
+        return await aclassify(self._core, image, labels, prompt, model, options)
 
-    agenerate_image, aembed, aclassify_image = generate_image, embed, classify_image
+    aimage_generation, aclassify_image = image_generation, classify_image
 
+    async def generate_image(
+        self, prompt: str, *, model: str = AUTO, **options: Unpack[ImageOptions]
+    ) -> ImagesResponse:
+        """Deprecated: the old name of :meth:`image_generation`."""
+        _deprecated("generate_image", "image_generation()")
+        return await adraw(self._core, prompt, model, options)
 
-def _parts(router: object) -> _Parts:
-    return cast("_Parts", router)
+    async def embed(
+        self, items: Embeddable, *, model: str = AUTO, **options: Unpack[MixedOptions]
+    ) -> EmbeddingResponse:
+        """Deprecated: as :meth:`embedding` with ``multimodal=True``."""
+        _deprecated("embed", _EMBEDDING)
+        return await EmbeddingCalls(self._core).aembed_mixed(items, model, options)
+
+    agenerate_image, aembed = generate_image, embed

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
-from modelrouter._plain import MOST_LEVELS, shown, too_deep
+from modelrouter._common.plain import MOST_LEVELS, shown, too_deep
 from modelrouter.config import UNSET, GenerationSettings, Timeout
 from modelrouter.exceptions import ConfigurationError, InvalidTaskError
 from modelrouter.policies import PolicyLike
-from modelrouter.task import Kind
+from modelrouter.task import Kind, TaskLike
 
 __all__ = [
+    "AUTO",
     "CallOptions",
     "EmbeddingOptions",
     "ImageOptions",
@@ -24,7 +25,12 @@ __all__ = [
     "checked_texts",
     "drawing_options",
     "generation_settings",
+    "mixed_options",
+    "one_task",
 ]
+
+AUTO: Final = "auto"
+"""The model name that means "choose for me"."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -67,13 +73,16 @@ class CallOptions(TypedDict, total=False):
 class EmbeddingOptions(TypedDict, total=False):
     """Keywords of ``embedding``, ``aembedding`` and ``embeddings.create``.
 
-    ``policy``, ``timeout`` and ``truncate`` (read only the beginning of a text beyond the model's
-    window, where it would be refused otherwise) are the router's own; the rest is OpenAI's.
+    The first group is the router's own: with ``truncate`` only the beginning is read of a text
+    beyond the model's window, where it would be refused otherwise; with ``multimodal`` texts get
+    vectors that can be compared with those of pictures. The rest is OpenAI's.
     """
 
     policy: PolicyLike | None
     timeout: Timeout | float | None
+    tags: Mapping[str, str] | None
     truncate: bool
+    multimodal: bool
 
     dimensions: int | None
     encoding_format: str
@@ -81,7 +90,7 @@ class EmbeddingOptions(TypedDict, total=False):
 
 
 class ImageOptions(TypedDict, total=False):
-    """Keywords of ``generate_image`` and ``images.generate``.
+    """Keywords of ``image_generation``, ``aimage_generation`` and ``images.generate``.
 
     The first group is the router's own and never leaves it; the rest is OpenAI's, and which of it
     a model takes is its provider's affair.
@@ -106,12 +115,29 @@ class ImageOptions(TypedDict, total=False):
 
 
 class MixedOptions(TypedDict, total=False):
-    """Keywords of ``embed`` and ``classify_image``; all the router's own."""
+    """Keywords of ``classify_image``, ``aclassify_image``; all the router's own."""
 
     policy: PolicyLike | None
     timeout: Timeout | float | None
     tags: Mapping[str, str] | None
     truncate: bool
+
+
+def mixed_options(options: EmbeddingOptions) -> MixedOptions:
+    """The options of a call for vectors with pictures among what is given.
+
+    Raises:
+        ConfigurationError: an option is unknown, or is for texts alone.
+    """
+    check_names(options, EmbeddingOptions)
+    for name in ("dimensions", "user"):
+        if options.get(name) is not None:
+            raise ConfigurationError(
+                f"{name} is for texts alone, and pictures are among the input.",
+                hint=f"Leave {name} out.",
+            )
+    known = {name: options[name] for name in MixedOptions.__annotations__ if name in options}  # type: ignore[literal-required]  # names of both
+    return cast("MixedOptions", known)
 
 
 _ROUTERS_OWN: Final = ("policy", "timeout", "tags", "metadata")
@@ -127,7 +153,7 @@ def drawing_options(options: Mapping[str, Any]) -> dict[str, Any]:
     told = {k: v for k, v in options.items() if k not in _ROUTERS_OWN and v is not None}
     n = told.get("n", 1)
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= _MOST_PICTURES:
-        raise ConfigurationError(f"n={n!r} is no number of pictures.", hint="Ask for 1 to 10.")
+        raise ConfigurationError(f"n={n!r} must be a whole number.", hint="Ask for 1 to 10.")
     if told.get("response_format", "url") not in ("url", "b64_json"):
         raise ConfigurationError(
             f"response_format={told['response_format']!r} is not offered.",
@@ -214,7 +240,8 @@ def generation_settings(options: Mapping[str, Any]) -> GenerationSettings:
     stops = options.get("stop")
     if not isinstance(stops, str) and any(not isinstance(stop, str) for stop in stops or ()):
         raise ConfigurationError(
-            f"stop={stops!r} holds what is no text.", hint='As "END" or ["END", "STOP"].'
+            f"stop must be a text or a list of texts, got {stops!r}.",
+            hint='As "END" or ["END", "STOP"].',
         )
     if extra.get("n", 1) < 1:
         raise ConfigurationError(f"n={extra['n']!r} is out of range.", hint="Use 1 or more.")
@@ -230,7 +257,9 @@ def checked_tags(tags: object) -> Mapping[str, str]:
     if tags is None:
         return {}
     if not isinstance(tags, Mapping):
-        raise ConfigurationError(f"tags={shown(tags)} is no mapping.", hint='As {"user": "ann"}.')
+        raise ConfigurationError(
+            f"tags must be a mapping, got {shown(tags)}.", hint='As {"user": "ann"}.'
+        )
     for name, value in tags.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise ConfigurationError(
@@ -249,15 +278,16 @@ def checked_conversation(conversation: object) -> str | None:
     if conversation is None or (isinstance(conversation, str) and conversation):
         return conversation
     raise ConfigurationError(
-        f"conversation={shown(conversation)} is no id.", hint="Give a text, the same for each turn."
+        f"conversation must be a text that is not empty, got {shown(conversation)}.",
+        hint="Give a text, the same for each turn.",
     )
 
 
-def checked_texts(texts: Any, options: Mapping[str, Any]) -> tuple[str, ...]:
+def checked_texts(texts: Iterable[Any], options: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts of a call for embeddings, whose options are checked too.
 
     Raises:
-        InvalidTaskError: ``input`` is neither a text nor a list of texts, or holds none.
+        InvalidTaskError: ``input`` holds no text, an empty one, or what is not a text.
         ConfigurationError: an option is unknown, or has a value that is not offered.
     """
     check_names(options, EmbeddingOptions)
@@ -266,13 +296,7 @@ def checked_texts(texts: Any, options: Mapping[str, Any]) -> tuple[str, ...]:
             f"encoding_format={options['encoding_format']!r} is not offered.",
             hint="Vectors are lists of numbers: 'float'.",
         )
-    if isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
-        raise InvalidTaskError(
-            "input",
-            f"expected a text or a list of texts, got {type(texts).__name__}.",
-            hint='As "a text" or ["a text", "another"].',
-        )
-    found = (texts,) if isinstance(texts, str) else tuple(texts)
+    found = tuple(texts)
     if not found:
         raise InvalidTaskError("input", "holds no text.", hint="Give at least one.")
     for place, text in enumerate(found):
@@ -280,3 +304,20 @@ def checked_texts(texts: Any, options: Mapping[str, Any]) -> tuple[str, ...]:
             said = "is empty" if isinstance(text, str) else f"is of type {type(text).__name__}"
             raise InvalidTaskError(f"input[{place}]", f"{said}.", hint="Give texts, none empty.")
     return found
+
+
+def one_task(task: TaskLike | None, messages: Sequence[Any] | None) -> TaskLike:
+    """The task of a call, which is given as ``task`` or as ``messages``.
+
+    Raises:
+        InvalidTaskError: both are given, or neither.
+    """
+    if task is not None and messages is not None:
+        raise InvalidTaskError("task", "given twice, as task and as messages.", hint="Give one.")
+    if task is not None:
+        return task
+    if messages is not None:
+        return messages
+    raise InvalidTaskError(
+        "task", "is missing.", hint='Give a string or messages=[{"role": "user", ...}].'
+    )

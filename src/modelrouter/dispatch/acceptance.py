@@ -168,7 +168,7 @@ def _call_problem(choice: Choice, parameters: Mapping[str, Any]) -> str:
         except (ValueError, RecursionError) as exc:
             return f"the arguments of {call.function.name!r} are not JSON: {exc}"
         if not isinstance(arguments, dict):
-            return f"the arguments of {call.function.name!r} are no JSON object"
+            return f"the arguments of {call.function.name!r} are not a JSON object"
         why = problem(arguments, parameters[call.function.name])
         if why:
             return f"the call of {call.function.name!r} {why}"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import ValidationError
 
-from modelrouter._process import OfOneProcess
-from modelrouter._sqlite import Database, Schema, open_database, transaction
+from modelrouter._common.process import OfOneProcess
+from modelrouter._common.sqlite import Database, Schema, open_database, transaction
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import GenerationSettings
 from modelrouter.exceptions import ConfigurationError, StorageError
@@ -81,7 +81,7 @@ class Cache(OfOneProcess):
         max_bytes: what all answers may take; those not used for longest go first.
 
     Raises:
-        StorageError: the file is damaged, is no cache, is of a later version, or cannot be made.
+        StorageError: the file is damaged, not a cache, of a later version, or cannot be made.
         ConfigurationError: a bound is not above 0.
     """
 

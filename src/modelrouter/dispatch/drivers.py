@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from modelrouter.backends.base import Request
-from modelrouter.dispatch.flow import (
+from modelrouter.dispatch.flow import dispatch
+from modelrouter.dispatch.steps import (
     Admit,
     Also,
     Answered,
@@ -25,7 +26,6 @@ from modelrouter.dispatch.flow import (
     Slow,
     Step,
     Wait,
-    dispatch,
 )
 from modelrouter.exceptions import BackendError
 from modelrouter.guards.base import Settlement
@@ -35,11 +35,11 @@ __all__ = ["adrive", "drive"]
 T = TypeVar("T")
 
 
-def drive(call: Call, perform: Callable[[Request], T]) -> Result[T]:
+def drive(call: Call[T], perform: Callable[[Request], T]) -> Result[T]:
     """Run the flow, blocking. ``perform`` asks a model; its BackendErrors go back to the flow.
 
     Two models at once are the other driver's: such a call goes through
-    :func:`modelrouter.dispatch.hedging.drive_hedged`.
+    :func:`modelrouter.dispatch.loop_thread.drive_hedged`.
     """
     flow = dispatch(call)
     outcome: Any = None
@@ -61,7 +61,7 @@ def drive(call: Call, perform: Callable[[Request], T]) -> Result[T]:
             outcome = _guarded(call, step)
 
 
-async def adrive(call: Call, perform: Callable[[Request], Awaitable[T]]) -> Result[T]:
+async def adrive(call: Call[T], perform: Callable[[Request], Awaitable[T]]) -> Result[T]:
     """Run the flow, awaiting; the twin of :func:`drive`."""
     flow = dispatch(call)
     race = _Race(call, perform)
@@ -86,7 +86,7 @@ async def adrive(call: Call, perform: Callable[[Request], Awaitable[T]]) -> Resu
 class _Race:
     """The models that one awaited call asks: nearly always one, two where the first is slow."""
 
-    def __init__(self, call: Call, perform: Callable[[Request], Awaitable[Any]]) -> None:
+    def __init__(self, call: Call[Any], perform: Callable[[Request], Awaitable[Any]]) -> None:
         self._call, self._perform = call, perform
         self._running: list[tuple[asyncio.Task[Any], Ask | Also, float]] = []
 
@@ -155,7 +155,7 @@ async def _closed(value: Any) -> None:
         await close()
 
 
-def _guarded(call: Call, step: Step) -> Any:
+def _guarded(call: Call[Any], step: Step) -> Any:
     """Ask the guards, or tell them. They answer at once, or nearly: a file, never a network."""
     assert call.guards is not None
     if isinstance(step, Admit):
@@ -166,7 +166,7 @@ def _guarded(call: Call, step: Step) -> Any:
 
 
 def _failed(
-    call: Call, step: Ask | Also, error: BaseException, duration_s: float
+    call: Call[Any], step: Ask | Also, error: BaseException, duration_s: float
 ) -> Failed | Broken:
     if isinstance(error, BackendError):
         return Failed(error, duration_s)
@@ -174,7 +174,7 @@ def _failed(
     return Broken(error, duration_s)
 
 
-def _settle_gone(call: Call, step: Ask | Also, duration_s: float) -> None:
+def _settle_gone(call: Call[Any], step: Ask | Also, duration_s: float) -> None:
     if step.permit is not None and call.guards is not None:
         call.guards.settle(step.permit, Settlement(cancelled=True, duration_s=duration_s))
 

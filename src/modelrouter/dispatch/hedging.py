@@ -1,123 +1,59 @@
-"""Blocking calls that may ask two models at once: they run on an event loop in a thread of theirs.
-
-A blocking request cannot be cancelled from outside; an awaited one can. So the loser of a race is
-really left, and its model is free again.
-"""
+"""Hedging: a second model is asked beside a slow first; what comes first counts, the loser goes."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from dataclasses import replace
-from typing import Any, Final, TypeVar
+from collections import deque
+from collections.abc import Generator
+from typing import Any, TypeVar
 
-from modelrouter.backends.base import Request, Stop
-from modelrouter.dispatch.drivers import adrive
-from modelrouter.dispatch.flow import Call, Result
-from modelrouter.dispatch.stream_buffer import BufferedStream
-from modelrouter.response import Chunk
+from modelrouter.dispatch.attempt import admitted, heard, may_be_asked, request_for
+from modelrouter.dispatch.attempt_log import AttemptLog
+from modelrouter.dispatch.steps import Also, Ask, Broken, Call, Join, Leave, Result, Slow, Step
+from modelrouter.policies.decision import Candidate
 
-__all__ = ["drive_hedged", "drive_hedged_stream"]
+__all__ = ["hedged"]
 
 T = TypeVar("T")
 
-_CANCELLED_S: Final = 1.0
 
+def hedged(
+    call: Call[T], first: Candidate, ready: deque[Candidate], patience_s: float, log: AttemptLog[T]
+) -> Generator[Step, Any, Result[T] | None]:
+    """Ask one model, and the next of ``ready`` beside it if it is slow; what comes first counts.
 
-def drive_hedged(call: Call, perform: Callable[[Request], Awaitable[T]]) -> Result[T]:
-    """As :func:`modelrouter.dispatch.drivers.drive`, for a call that may be hedged."""
-    loop = _Loop()
-    try:
-        return loop.run(adrive(call, perform))
-    finally:
-        loop.close()
-
-
-def drive_hedged_stream(
-    call: Call,
-    begin: Callable[[Request], Awaitable[BufferedStream[AsyncGenerator[Chunk, None]]]],
-    stop: Stop,
-) -> Result[BufferedStream[Generator[Chunk, None, None]]]:
-    """As :func:`drive_hedged`, for a stream; the loop lives until the stream is closed.
-
-    Setting ``stop`` wakes who reads it.
+    What was asked is taken from ``ready``. Neither is asked again after an error.
     """
-    loop = _Loop()
-    try:
-        found: Any = loop.run(adrive(call, begin))
-    except BaseException:
-        loop.close()
-        raise
-    buffered: BufferedStream[AsyncGenerator[Chunk, None]] = found.value
-    source = _bridged(buffered.source, loop, stop)
-    next(source)  # from now on closing it closes the loop
-    return replace(found, value=BufferedStream(buffered.held, source, buffered.ended))
-
-
-def _bridged(
-    source: AsyncGenerator[Chunk, None], loop: _Loop, stop: Stop
-) -> Generator[Any, None, None]:
-    """The stream, read from another thread's loop; begins with one value to be dropped."""
-    try:
-        yield None
-        while True:
-            try:
-                chunk = loop.run(_next(source), stop)
-            except StopAsyncIteration:
-                return
-            yield chunk
-    finally:
-        try:
-            loop.run(_close(source))
-        finally:
-            loop.close()
-
-
-async def _next(source: AsyncGenerator[Chunk, None]) -> Chunk:
-    return await anext(source)
-
-
-async def _close(source: AsyncGenerator[Chunk, None]) -> None:
-    until = asyncio.get_running_loop().time() + _CANCELLED_S
-    while getattr(source, "ag_running", False) and asyncio.get_running_loop().time() < until:
-        await asyncio.sleep(0)  # its reader is being cancelled
-    await source.aclose()
-
-
-class _Loop:
-    """An event loop in a thread."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._serve, name="modelrouter hedged call", daemon=True
-        )
-        self._thread.start()
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-            left = asyncio.all_tasks(self._loop)
-            for task in left:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        finally:
-            self._loop.close()
-
-    def run(self, work: Coroutine[Any, Any, T], stop: Stop | None = None) -> T:
-        """What the work gives; an interrupted caller's is cancelled, and one that is stopped."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            with (stop or Stop()).waking(future.cancel):
-                return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        """Cancel what still runs in it, wait for that, and end the thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+    asked = yield from admitted(call, first, log)
+    if asked is None:
+        return None
+    outcome = yield Ask(request_for(call, first.card, log.time_left(), None), asked[1], patience_s)
+    if not isinstance(outcome, Slow):
+        result = yield from heard(call, asked, outcome, log)
+        return result
+    second = None
+    while ready and second is None:
+        candidate = ready.popleft()
+        if may_be_asked(call, candidate, log):
+            second = yield from admitted(call, candidate, log)
+    if second is None:
+        outcome = yield Join()
+        result = yield from heard(call, asked, outcome, log)
+        return result
+    left = log.time_left() - patience_s
+    arrived = yield Also(request_for(call, second[0].card, left, None), second[1])
+    if isinstance(arrived, Broken):
+        log.broken(first, arrived)
+        raise log.broken(second[0], arrived)
+    pair = (asked, second)
+    winner, loser = pair[arrived.which], pair[1 - arrived.which]
+    result = yield from heard(call, winner, arrived.outcome, log)
+    if result is None:
+        outcome = yield Join()
+        times = [arrived.outcome.duration_s, outcome.duration_s]
+        of_first, of_second = times if arrived.which == 0 else reversed(times)
+        # Both ran at the same time, which is spent but once.
+        log.waited_s -= of_first + of_second - max(of_first, patience_s + of_second)
+        result = yield from heard(call, loser, outcome, log)
+        return result
+    gone = yield Leave()
+    return log.left(loser[0], gone.duration_s, result)

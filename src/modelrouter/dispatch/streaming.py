@@ -6,12 +6,20 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from modelrouter._process import OfOneProcess
+from modelrouter._common.process import OfOneProcess
 from modelrouter.backends.base import Stop
 from modelrouter.catalog.card import ModelCard
 from modelrouter.dispatch.continuation import Splice
@@ -55,8 +63,6 @@ class Opening:
         started: when its model was asked, by :func:`time.perf_counter`.
         price: USD of a model's tokens, ``None`` where unknown.
         settle: tells the guards what came of it, once; ``None`` where they know.
-        go_on: given the text so far, asks the next candidate to continue it; ``None`` where a
-            stream that breaks off is to raise.
         keep: given the whole answer and its chunks, puts them into the cache.
         judge: given the whole answer, says why it is none; it has been shown, so it is only marked.
     """
@@ -70,8 +76,15 @@ class Opening:
     tracer: CallTracer
     keep: Callable[[Completion, Sequence[Chunk]], object] | None = None
     settle: Callable[[Settlement], None] | None = None
-    go_on: Callable[[str], Any] | None = None
     judge: Callable[[Completion], str] | None = None
+
+
+Continued: TypeAlias = "Callable[[str], tuple[Opening, Generator[Chunk, None, None]]]"
+"""Given the text so far, asks the next candidate to go on with it."""
+
+AsyncContinued: TypeAlias = (
+    "Callable[[str], Awaitable[tuple[Opening, AsyncGenerator[Chunk, None]]]]"
+)
 
 
 class _Record(OfOneProcess):
@@ -177,9 +190,9 @@ class _Record(OfOneProcess):
             return None
 
     @property
-    def _may_go_on(self) -> bool:
+    def _can_be_continued(self) -> bool:
         """Whether another model can take over from what was shown: one text, no call begun."""
-        return self._opening.go_on is not None and not any(
+        return not any(
             choice.index or choice.delta.tool_calls
             for chunk in self._chunks
             for choice in chunk.choices
@@ -260,8 +273,16 @@ class CompletionStream(_Record, Iterator[Chunk]):
     It may be closed from another thread: who reads it then comes to its end, without an error.
     """
 
-    def __init__(self, opening: Opening, source: Generator[Chunk, None, None], stop: Stop) -> None:
+    def __init__(
+        self,
+        opening: Opening,
+        source: Generator[Chunk, None, None],
+        stop: Stop,
+        continued: Continued | None = None,
+    ) -> None:
+        """``continued`` asks another model to go on, where a stream that breaks off is to."""
         super().__init__(opening)
+        self._continued = continued
         self._stop = stop
         self._source = _SharedSource(source, stop)
 
@@ -280,11 +301,11 @@ class CompletionStream(_Record, Iterator[Chunk]):
         return self._received(held)
 
     def _go_on(self, error: BackendError) -> None:
-        if not self._may_go_on:
+        continued, self._continued = self._continued, None  # by one other model at most
+        if continued is None or not self._can_be_continued:
             raise self._failed(error)
-        assert self._opening.go_on is not None
         try:
-            opening, source = self._opening.go_on(self.text)
+            opening, source = continued(self.text)
         except ModelRouterError:
             if self._stop.is_set:
                 raise StopIteration from None
@@ -322,8 +343,15 @@ class CompletionStream(_Record, Iterator[Chunk]):
 class AsyncCompletionStream(_Record, AsyncIterator[Chunk]):
     """The awaited twin of :class:`CompletionStream`; another task may close it."""
 
-    def __init__(self, opening: Opening, source: AsyncGenerator[Chunk, None]) -> None:
+    def __init__(
+        self,
+        opening: Opening,
+        source: AsyncGenerator[Chunk, None],
+        continued: AsyncContinued | None = None,
+    ) -> None:
+        """See :class:`CompletionStream`."""
         super().__init__(opening)
+        self._continued = continued
         self._source = _AsyncSharedSource(source)
         self._is_closed = False
 
@@ -342,11 +370,11 @@ class AsyncCompletionStream(_Record, AsyncIterator[Chunk]):
         return self._received(held)
 
     async def _go_on(self, error: BackendError) -> None:
-        if not self._may_go_on:
+        continued, self._continued = self._continued, None  # by one other model at most
+        if continued is None or not self._can_be_continued:
             raise self._failed(error)
-        assert self._opening.go_on is not None
         try:
-            opening, source = await self._opening.go_on(self.text)
+            opening, source = await continued(self.text)
         except ModelRouterError:
             if self._is_closed:
                 raise StopAsyncIteration from None

@@ -96,7 +96,7 @@ def read_jsonl(
             says which row and field, its value, and what would be right.
     """
     try:
-        # A byte order mark, which some editors write, is no part of the first row.
+        # A byte order mark, which some editors write, does not belong to the first row.
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as exc:
         raise InvalidExamplesError(f"Cannot read {path}: {exc.strerror or exc}.") from exc
@@ -226,7 +226,7 @@ class _Answer:
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, object]]:
-    # Not splitlines: a JSON string may hold U+2028, which is no end of a line here.
+    # Not splitlines: a JSON string may hold U+2028, which does not end a line here.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -351,7 +351,7 @@ def _model_name(value: object, field: str, row: int | None) -> str:
     if isinstance(value, str) and value.strip():
         return value
     raise InvalidExamplesError(
-        f"{value!r} is no model's name.", row=row, field=field, hint="Use a text."
+        f"{value!r} is not a model's name.", row=row, field=field, hint="Use a text."
     )
 
 

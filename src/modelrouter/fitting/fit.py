@@ -14,8 +14,8 @@ from modelrouter.fitting.calibration import logistic, platt
 from modelrouter.fitting.examples import Example, check_learnable, data_hash
 from modelrouter.fitting.learning import Bags, Learned, Learning, Part, bags_of, learn, outputs
 from modelrouter.fitting.table import tabulate
+from modelrouter.scoring.engine import LARGE, LEAF_ZERO, SMALL, WORD_ZERO, Engine, Vocabulary
 from modelrouter.scoring.features import HEAD, TAIL, format_of, read_text, words
-from modelrouter.scoring.learned import LARGE, LEAF_ZERO, SMALL, WORD_ZERO, Engine, Vocabulary
 from modelrouter.scoring.weights import Ability, Share, Weights
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from modelrouter import signals as reading
 from modelrouter.catalog.card import ModelCard
+from modelrouter.catalog.cost import expected_cost_usd
 from modelrouter.exceptions import ConfigurationError, InvalidExamplesError
 from modelrouter.fitting.examples import Example
 from modelrouter.fitting.table import tabulate
-from modelrouter.scoring.base import Scorer, expected_cost_usd
+from modelrouter.scoring.base import Scorer
 from modelrouter.task import Task, TaskLike
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from modelrouter._process import OfOneProcess
-from modelrouter._sqlite import pico_usd, usd
+from modelrouter._common.process import OfOneProcess
+from modelrouter._common.sqlite import pico_usd, usd
 from modelrouter.config import Configured
 from modelrouter.exceptions import (
     AuthenticationError,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelrouter._process import OfOneProcess
+from modelrouter._common.process import OfOneProcess
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import RateLimit
 from modelrouter.exceptions import BudgetExceededError, CoolingDownError, NotAdmittedError
@@ -71,7 +71,7 @@ class Guards(OfOneProcess):
             guards: further ones, asked last.
 
         Raises:
-            ConfigurationError: budgets that cannot be told apart; what is no budget or limit.
+            ConfigurationError: budgets that cannot be told apart; what is not a budget or a limit.
             StorageError: the file of the accounts cannot be used.
         """
         policy = breakers if isinstance(breakers, BreakerPolicy) else BreakerPolicy()

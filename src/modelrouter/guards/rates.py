@@ -81,13 +81,14 @@ class Rates:
 def _checked(limits: Any) -> dict[str, RateLimit]:
     if not isinstance(limits, Mapping):
         raise ConfigurationError(
-            f"limits={limits!r} is no rate limit.",
+            f"limits must be a RateLimit or a mapping of them, got {limits!r}.",
             hint='limits=RateLimit(rpm=500), or {"openai/gpt-4o": RateLimit(rpm=500)}.',
         )
     for name, limit in limits.items():
         if not isinstance(limit, RateLimit):
             raise ConfigurationError(
-                f"limits[{name!r}]={limit!r} is no RateLimit.", hint="RateLimit(rpm=500), say."
+                f"limits[{name!r}] must be a RateLimit, got {limit!r}.",
+                hint="RateLimit(rpm=500), say.",
             )
     return dict(limits)
 

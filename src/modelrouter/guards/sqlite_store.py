@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from modelrouter._process import OfOneProcess
-from modelrouter._sqlite import Database, Schema, transaction, translated
+from modelrouter._common.process import OfOneProcess
+from modelrouter._common.sqlite import Database, Schema, transaction, translated
 from modelrouter.exceptions import StorageError
 from modelrouter.guards.store import DAY, DAYS_KEPT, Account, Claim, Hold, Short
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
-from modelrouter._process import OfOneProcess
+from modelrouter._common.process import OfOneProcess
 
 __all__ = ["Account", "Claim", "Hold", "MemoryStore", "Short", "Store"]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from modelrouter.catalog.card import ModelCard
+from modelrouter.catalog.cost import highest_cost_usd
 from modelrouter.config import GenerationSettings
 from modelrouter.counting import answers_of
 from modelrouter.guards.base import Intent, OneCall
@@ -46,9 +47,8 @@ def intent_of(
     output *= answers_of(settings.extra)
     if task.kind == "embedding":  # every text has a window of its own, and there is no answer
         prompt, output = _prompt_tokens(task, card), 0
-    cost_usd = _cost_usd(card, prompt, output)
-    if task.kind == "image_generation" and card.price is not None and card.price.image:
-        cost_usd = card.price.image * answers_of(settings.extra) + card.price.input * prompt
+    images = answers_of(settings.extra) if task.kind == "image_generation" else 0
+    cost_usd = highest_cost_usd(card, prompt, output, images)
     return Intent(card, prompt, output, cost_usd, tags, call)
 
 
@@ -73,15 +73,3 @@ def _size(value: object, image: int) -> int:
     if isinstance(value, (list, tuple)):
         return sum(_size(each, image) for each in value)
     return len(json.dumps(value, default=str, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-
-
-def _cost_usd(card: ModelCard, prompt: int, output: int) -> float | None:
-    """At the dearest price that a prompt token has: plain, read from a cache, or written to it."""
-    if card.location == "local":
-        return 0.0
-    if card.price is None:
-        return None
-    cost = card.price.cost_usd
-    return max(
-        cost(prompt, output), cost(prompt, output, prompt, 0), cost(prompt, output, 0, prompt)
-    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from modelrouter._memory import gigabytes
+from modelrouter._common.memory import gigabytes
 from modelrouter.catalog.gguf import GGUFHeader
 from modelrouter.exceptions import NotOnHubError, PullError
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from modelrouter._memory import gigabytes
+from modelrouter._common.memory import gigabytes
 from modelrouter.exceptions import ChecksumError, DiskSpaceError, HubConnectionError, PullError
 from modelrouter.hub.choice import Offer
 from modelrouter.hub.client import opened

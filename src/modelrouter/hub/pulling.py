@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from modelrouter._memory import available_bytes
+from modelrouter._common.memory import available_bytes
 from modelrouter.catalog import ModelCard, discover, models_directory
 from modelrouter.catalog.builtin import builtin_fields, known_name
 from modelrouter.catalog.gguf import GGUFHeader, beginning_of
@@ -98,7 +98,7 @@ def plan(name: str, *, directory: str | Path | None = None) -> Plan:
         directory: the models folder by default.
 
     Raises:
-        UnknownModelError, ConfigurationError: the name makes no sense.
+        UnknownModelError, ConfigurationError: the name is not valid.
         PullError: the hub has nothing, or cannot be asked; its kinds say why.
     """
     asked = source(name)
@@ -112,7 +112,7 @@ def plan(name: str, *, directory: str | Path | None = None) -> Plan:
     header = _header(found, min(files, key=lambda file: file.size_bytes))
     if header is not None and header.metadata.get("general.type") == "adapter":
         raise NotOnHubError(
-            f"{found.repository} has adapters, which are no whole models.",
+            f"{found.repository} has adapters, which are not whole models.",
             hint="`hf download` fetches one; then ModelCard.local(BASE, lora=FILE).",
         )
     window = _window(asked, header)
@@ -148,7 +148,7 @@ def pull(
         The card, under the name by which a Router finds it.
 
     Raises:
-        UnknownModelError, ConfigurationError: the name makes no sense.
+        UnknownModelError, ConfigurationError: the name is not valid.
         PullError: its kinds say what went wrong.
         ModelFileError: the file is what the hub promised, and no model that can be read.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
 
-from modelrouter._toml import loads
+from modelrouter._common.toml import loads
 from modelrouter.catalog import Catalog
 from modelrouter.catalog.builtin import builtin_fields
 from modelrouter.catalog.discovery import builtin_cards

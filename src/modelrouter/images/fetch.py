@@ -18,7 +18,7 @@ def picture_of(b64_json: str | None, url: str | None, timeout_s: float) -> bytes
     """The picture's file.
 
     Raises:
-        MalformedResponseError: it is no picture.
+        MalformedResponseError: it is not a picture.
         APIConnectionError: it cannot be fetched.
     """
     if b64_json:
@@ -46,7 +46,7 @@ def _fetched(url: str, timeout_s: float) -> bytes:
             return None
 
     if not url.startswith(("http://", "https://")):
-        raise MalformedResponseError(f"The picture's address {url[:60]!r} is no web address.")
+        raise MalformedResponseError(f"The picture's address {url[:60]!r} is not a web address.")
     try:
         with urllib.request.build_opener(Stay).open(url, timeout=timeout_s) as answer:
             data: bytes = answer.read(_MOST + 1)

@@ -72,7 +72,7 @@ def _unknown(data: bytes) -> str:
     for at, magic, name in _OTHERS:
         if data[at:].startswith(magic):
             return f"is in the format {name}, which models do not read"
-    return "is no picture that can be read"
+    return "is not a picture that can be read"
 
 
 def _cut(name: str) -> ValueError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from modelrouter._sqlite import Database, open_database, transaction
+from modelrouter._common.sqlite import Database, open_database, transaction
 from modelrouter.exceptions import StorageError
 from modelrouter.fitting.examples import task_key
 from modelrouter.ledger import processes

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from modelrouter._sqlite import usd
+from modelrouter._common.sqlite import usd
 from modelrouter.catalog.card import ModelCard
 from modelrouter.catalog.discovery import Unavailable
 from modelrouter.ledger.rows import Row
@@ -221,21 +221,7 @@ def _reads_task(condition: Condition) -> bool:
 
 def _context(row: Row) -> RoutingContext:
     assert row.decision is not None
-    read = row.decision["signals"]
-    signals = Signals(
-        kind=read["kind"],
-        kind_confidence=read["kind_confidence"],
-        complexity=read["complexity"],
-        prompt_tokens=read["prompt_tokens"],
-        output_tokens=read["output_tokens"],
-        token_error=read["token_error"],
-        needs=frozenset(read["needs"]),
-        language=read["language"],
-        pii=tuple(read["pii"]),
-        characters=read["characters"],
-        user_turns=read["user_turns"],
-        system_tokens=read.get("system_tokens", 0),
-    )
+    signals = Signals.of_dump(row.decision["signals"])
     predictions = [_prediction(candidate) for candidate in row.decision["candidates"]]
     return RoutingContext(row.task or _UNSAID, signals, predictions)
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, TypeAlias
 
-from modelrouter._plain import parsed, shown
-from modelrouter._sqlite import pico_usd, usd
+from modelrouter._common.plain import parsed, shown
+from modelrouter._common.sqlite import pico_usd, usd
 from modelrouter.exceptions import NoEligibleModelError
 from modelrouter.policies.decision import Decision
 from modelrouter.task import Task

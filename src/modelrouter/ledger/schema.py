@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from modelrouter._sqlite import Schema
+from modelrouter._common.sqlite import Schema
 
 __all__ = ["LEDGER"]
 

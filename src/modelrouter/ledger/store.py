@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from modelrouter._plain import parsed, shown
-from modelrouter._process import OfOneProcess
-from modelrouter._sqlite import open_database, translated
+from modelrouter._common.plain import parsed, shown
+from modelrouter._common.process import OfOneProcess
+from modelrouter._common.sqlite import open_database, translated
 from modelrouter.exceptions import ConfigurationError, StorageError
 from modelrouter.fitting.examples import Example
 from modelrouter.ledger.export import to_jsonl, to_parquet
@@ -55,8 +55,8 @@ class Ledger(OfOneProcess):
         keep_pii: whether ``"keep"`` keeps texts with personal data too; else their hash.
 
     Raises:
-        StorageError: the file is damaged, is no ledger, is of a later version, or cannot be made.
-        ConfigurationError: ``text`` is none of the three.
+        StorageError: the file is damaged, not a ledger, of a later version, or cannot be made.
+        ConfigurationError: ``text`` is not one of the three.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ class Ledger(OfOneProcess):
             **which: as :meth:`rows` takes it: ``last``, ``since``, ``until``.
 
         Raises:
-            ConfigurationError: ``by`` is none of these.
+            ConfigurationError: ``by`` is not one of these.
             StorageError: the file is damaged or gone.
         """
         return summarise(self.rows(details=False, **which), by)

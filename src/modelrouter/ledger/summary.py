@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any, Final
 
-from modelrouter._sqlite import usd
+from modelrouter._common.sqlite import usd
 from modelrouter.exceptions import ConfigurationError
 from modelrouter.ledger.rows import OUTCOMES, Row
 
@@ -109,7 +109,7 @@ def summarise(rows: Iterable[Row], by: str = "model") -> list[Group]:
             ``conversation``, or ``tag:NAME``, for example ``tag:user``.
 
     Raises:
-        ConfigurationError: ``by`` is none of these.
+        ConfigurationError: ``by`` is not one of these.
     """
     name_of = _namer(by)
     groups: dict[str, Group] = {}

@@ -6,22 +6,22 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from operator import itemgetter
+from operator import gt, itemgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from pydantic import AfterValidator, Field
 
-from modelrouter._plain import parsed, shown
+from modelrouter._common.plain import parsed, shown
 from modelrouter.catalog.card import ModelCard
 from modelrouter.config import Configured
 from modelrouter.exceptions import ConfigurationError
 from modelrouter.fitting.thresholds import Threshold
 from modelrouter.policies.constraints import (
-    Place,
+    Eligible,
     capability_obstacles,
-    fitting,
+    eligible_cards,
+    load_of,
     location_obstacle,
-    surely_tokens,
 )
 from modelrouter.policies.decision import Candidate, Decision, Reason
 from modelrouter.policies.objective import Objective
@@ -189,43 +189,34 @@ class Policy(Configured):
         What rules a card out whatever the text is looked up; quality is predicted only where a
         perfect answer would make the card the best so far.
         """
-        places = fitting(context.predictions.candidate_set, context.signals, self.location)
+        found = eligible_cards(context.predictions.candidate_set, context.signals, self.location)
+        cards, load = found.cards, load_of(context.signals)
         if ruling.limiting:
-            places = [place for place in places if ruling.allows(place.card)]
-        found = None
+            cards = [each for each in cards if ruling.allows(each.card)]
+        if any(map(gt, load, found.all_take)):
+            cards = [each for each in cards if not any(map(gt, load, each.most))]
+        best = None
         if ruling.preferred is not None:
             wanted = ruling.preferred.target.matches
-            found = self._highest([p for p in places if wanted(p.card)], context)
-        found = found or self._highest(places, context)
-        return found and _candidate(*found, (), 0, ruling.preferred)
+            best = self._highest([each for each in cards if wanted(each.card)], context)
+        best = best or self._highest(cards, context)
+        return best and _candidate(*best, (), 0, ruling.preferred)
 
     def _highest(
-        self, places: Sequence[Place], context: RoutingContext
+        self, cards: Sequence[Eligible], context: RoutingContext
     ) -> tuple[Prediction, float] | None:
-        """The prediction of the highest utility among those within every limit."""
-        predictions, signals = context.predictions, context.signals
+        """The prediction of the highest utility among those within the policy's limits."""
+        predictions = context.predictions
         expense, utility_of = predictions.expense, self.objective.utility
-        prompt = 0 if signals.kind == "embedding" else surely_tokens(signals)
-        whole = prompt + signals.output_tokens
-        system, turns = signals.system_tokens, signals.user_turns
-        least = 0.0 if self.min_quality is None else self.min_quality
-        most_usd = math.inf if self.max_cost_usd is None else self.max_cost_usd
-        most_s = math.inf if self.max_latency_s is None else self.max_latency_s
         best: Prediction | None = None
         highest = -math.inf
-        for at, _, window, most_prompt, most_system, most_turns in places:
-            if (
-                whole > window
-                or prompt > most_prompt
-                or system > most_system
-                or turns > most_turns
-                or utility_of(1.0, *(spent := expense(at))) < highest
-            ):
+        for at, _, _ in cards:
+            cost_usd, latency_s = expense(at)
+            if utility_of(1.0, cost_usd, latency_s) < highest:
                 continue
             prediction = predictions[at]
-            utility = utility_of(prediction.p_quality, *spent)
-            _, p_quality, cost_usd, latency_s, _ = prediction
-            if utility < highest or p_quality < least or cost_usd > most_usd or latency_s > most_s:
+            utility = utility_of(prediction.p_quality, cost_usd, latency_s)
+            if utility < highest or any(self._limit_obstacles(prediction)):
                 continue
             if best is None or utility > highest or _tie_break(prediction) < _tie_break(best):
                 best, highest = prediction, utility
@@ -233,15 +224,15 @@ class Policy(Configured):
 
     def _rank(self, context: RoutingContext, ruling: _Ruling) -> tuple[Candidate, ...]:
         """Every candidate: those that may do the task, best first; then those ruled out."""
-        task, signals, preferred = context.task, context.signals, ruling.preferred
+        signals, preferred = context.signals, ruling.preferred
         ranked: list[tuple[tuple[Any, ...], Prediction, tuple[Reason, ...], float]] = []
         for prediction in context.predictions:
-            obstacles = tuple(self._obstacles(prediction, task, signals, ruling.limiting))
+            obstacles = tuple(self._obstacles(prediction, signals, ruling.limiting))
             utility = self.objective.utility(
                 prediction.p_quality, prediction.cost_usd, prediction.latency_s
             )
             first = preferred is not None and preferred.target.matches(prediction.card)
-            key = (_standing(obstacles), not first, -utility, *_tie_break(prediction))
+            key = (_tier(obstacles), not first, -utility, *_tie_break(prediction))
             ranked.append((key, prediction, obstacles, utility))
         ranked.sort(key=itemgetter(0))
         return tuple(
@@ -257,7 +248,7 @@ class Policy(Configured):
         matching = [
             r for r in self.rules if r.action != "use" and r.condition.matches(task, signals)
         ]
-        return tuple(self._obstacles(prediction, task, signals, matching))
+        return tuple(self._obstacles(prediction, signals, matching))
 
     def least_confidence(self, kind: Kind) -> float | None:
         """How sure a local model must have been of its answer to a task of this kind."""
@@ -298,7 +289,7 @@ class Policy(Configured):
     @classmethod
     def from_toml(cls, text: str) -> Policy:
         """Read a policy from TOML; see :meth:`from_json`."""
-        from modelrouter._toml import loads
+        from modelrouter._common.toml import loads
 
         try:
             fields = loads(text)
@@ -330,7 +321,7 @@ class Policy(Configured):
         return {"name": self.name, **dumped}
 
     def _obstacles(
-        self, prediction: Prediction, task: Task, signals: Signals, limiting: Iterable[Rule]
+        self, prediction: Prediction, signals: Signals, limiting: Iterable[Rule]
     ) -> Iterable[Reason]:
         card = prediction.card
         if prediction.unavailable is not None:
@@ -342,10 +333,10 @@ class Policy(Configured):
         for rule in limiting:
             if not rule.allows(card):
                 yield Reason("rule", "ruled out by the rule: {}", (rule,))
-        yield from capability_obstacles(card, task, signals)
-        yield from self._threshold_obstacles(prediction)
+        yield from capability_obstacles(card, signals)
+        yield from self._limit_obstacles(prediction)
 
-    def _threshold_obstacles(self, prediction: Prediction) -> Iterator[Reason]:
+    def _limit_obstacles(self, prediction: Prediction) -> Iterator[Reason]:
         if self.min_quality is not None and prediction.p_quality < self.min_quality:
             yield Reason(
                 "min_quality",
@@ -375,7 +366,7 @@ def _tie_break(prediction: Prediction) -> tuple[float, str]:
     return prediction.cost_usd, prediction.card.name
 
 
-def _standing(obstacles: tuple[Reason, ...]) -> int:
+def _tier(obstacles: tuple[Reason, ...]) -> int:
     """0 may do it; 1 lacks only a key or a file; 2 may not."""
     if not obstacles:
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from modelrouter.catalog.card import Location, ModelCard
@@ -12,7 +12,7 @@ from modelrouter.exceptions import (
     NoEligibleModelError,
     UnsupportedModalityError,
 )
-from modelrouter.policies.privacy_proof import Hop, Proof, Surroundings, checks
+from modelrouter.policies.privacy_proof import Hop, Proof, RouterSetup, checks
 from modelrouter.schemas import Unreadable, kept
 from modelrouter.scoring.base import RoutingContext
 from modelrouter.signals.base import Signals
@@ -137,24 +137,23 @@ class Decision:
         policy: its name.
         context: what was decided on.
         confined_by: what keeps the task on this machine, where something does.
+        setup: what the router does besides; ``None`` for a decision without a router.
     """
 
     __slots__ = (
-        "_around",
         "_best",
         "_candidates",
-        "_hops",
         "_rank",
         "confined_by",
         "context",
         "policy",
+        "setup",
     )
 
     policy: str
     context: RoutingContext
     confined_by: Reason | None
-    _around: Surroundings | None
-    _hops: list[Hop]
+    setup: RouterSetup | None
     _best: Candidate | None
     _candidates: tuple[Candidate, ...] | None
     _rank: Callable[[], tuple[Candidate, ...]]
@@ -167,6 +166,7 @@ class Decision:
         best: Candidate | None,
         rank: Callable[[], tuple[Candidate, ...]],
         confined_by: Reason | None = None,
+        setup: RouterSetup | None = None,
     ) -> None:
         """``rank`` must always give the same candidates, ``best`` first where there is one."""
         put = object.__setattr__
@@ -175,8 +175,7 @@ class Decision:
         put(self, "_best", best)
         put(self, "_rank", rank)
         put(self, "confined_by", confined_by)
-        put(self, "_around", None)
-        put(self, "_hops", [])
+        put(self, "setup", setup)
         put(self, "_candidates", None)
 
     @classmethod
@@ -187,6 +186,7 @@ class Decision:
         policy: str,
         context: RoutingContext,
         confined_by: Reason | None = None,
+        setup: RouterSetup | None = None,
     ) -> Decision:
         """A decision of which every candidate is known, best first."""
         best = candidates[0] if candidates and candidates[0].feasible else None
@@ -196,19 +196,29 @@ class Decision:
             best=best,
             rank=lambda: candidates,
             confined_by=confined_by,
+            setup=setup,
         )
 
     def rearranged(self, candidates: tuple[Candidate, ...]) -> Decision:
         """The same decision with these candidates in place of its own, best first."""
-        made = Decision.of(
+        return Decision.of(
             candidates,
             policy=self.policy,
             context=self.context,
             confined_by=self.confined_by,
+            setup=self.setup,
         )
-        object.__setattr__(made, "_around", self._around)
-        object.__setattr__(made, "_hops", self._hops)
-        return made
+
+    def with_setup(self, setup: RouterSetup) -> Decision:
+        """The same decision, made by a router that is set up so."""
+        return Decision(
+            policy=self.policy,
+            context=self.context,
+            best=self._best,
+            rank=self._rank if self._candidates is None else lambda: self.candidates,
+            confined_by=self.confined_by,
+            setup=setup,
+        )
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -238,7 +248,13 @@ class Decision:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A policy may hold functions, which no pickle can: what travels is what it found.
-        return _decided, (self.candidates, self.policy, self.context, self.confined_by)
+        return _decided, (
+            self.candidates,
+            self.policy,
+            self.context,
+            self.confined_by,
+            self.setup,
+        )
 
     @property
     def feasible(self) -> tuple[Candidate, ...]:
@@ -329,7 +345,7 @@ class Decision:
                 last.append(candidate._replace(reasons=(reason, *candidate.reasons)))
         if not last:
             return self
-        ordered = [_standing_at(place, c) for place, c in enumerate((*first, *last))]
+        ordered = [_ranked_at(place, c) for place, c in enumerate((*first, *last))]
         out = tuple(c for c in self.candidates if not c.feasible)
         return self.rearranged((*ordered, *out))
 
@@ -337,26 +353,17 @@ class Decision:
         """The same task, cards and predictions under another policy."""
         return policy.decide(self.context)
 
-    def proof(self) -> Proof:
-        """What keeps the task on this machine, guard by guard; of a reply's decision, what did.
+    def proof(self, hops: Iterable[Hop] = ()) -> Proof:
+        """What keeps the task on this machine, guard by guard; ``print`` it for the reasons.
 
-        ``reply.decision.proof().holds``; ``print`` it for the reasons.
+        Of a call that was made, ``reply.trace.proof()`` says what did: it knows the ``hops``.
         """
         return checks(
             str(self.confined_by or ""),
             (candidate.card for candidate in self.feasible),
-            self._hops,
-            self._around,
+            hops,
+            self.setup,
         )
-
-    def set_around(self, around: Surroundings) -> Decision:
-        """Note what the router does besides, for :meth:`proof`; the decision itself."""
-        object.__setattr__(self, "_around", around)
-        return self
-
-    def looked_at(self, card: ModelCard, *, allowed: bool) -> None:
-        """Note that a model was looked at again before an attempt, for :meth:`proof`."""
-        self._hops.append(Hop(card.name, card.location, allowed))
 
     def explain(self) -> str:
         """The decision for people: signals, then a line for each candidate with its reasons."""
@@ -381,27 +388,12 @@ class Decision:
 
     def model_dump(self) -> dict[str, Any]:
         """The decision as plain data: no task text, no keys."""
-        s = self.signals
         chosen = self._best
         return {
             "model": chosen.model if chosen else None,
             "location": chosen.card.location if chosen else None,
             "policy": self.policy,
-            "signals": {
-                "kind": s.kind,
-                "kind_confidence": s.kind_confidence,
-                "complexity": s.complexity,
-                "context_tokens": s.context_tokens,
-                "prompt_tokens": s.prompt_tokens,
-                "output_tokens": s.output_tokens,
-                "token_error": s.token_error,
-                "needs": sorted(s.needs),
-                "language": s.language,
-                "pii": list(s.pii),
-                "characters": s.characters,
-                "user_turns": s.user_turns,
-                "system_tokens": s.system_tokens,
-            },
+            "signals": self.signals.model_dump(),
             "checked_after": list(self.checked_after),
             "candidates": [c.model_dump() for c in self.candidates],
         }
@@ -458,7 +450,7 @@ _CHOSEN_NOW: Final = Reason("chosen", "highest utility among those that may do i
 _FALLBACK: Final = Reason("fallback", "asked if those before it fail")
 
 
-def _standing_at(place: int, candidate: Candidate) -> Candidate:
+def _ranked_at(place: int, candidate: Candidate) -> Candidate:
     """The candidate, with what its reasons say of its place put right."""
     wrong, right = ("fallback", _CHOSEN_NOW) if place == 0 else ("chosen", _FALLBACK)
     return candidate._replace(
@@ -471,8 +463,11 @@ def _decided(
     policy: str,
     context: RoutingContext,
     confined_by: Reason | None = None,
+    setup: RouterSetup | None = None,
 ) -> Decision:
-    return Decision.of(candidates, policy=policy, context=context, confined_by=confined_by)
+    return Decision.of(
+        candidates, policy=policy, context=context, confined_by=confined_by, setup=setup
+    )
 
 
 def _schemas(task: Task) -> Iterator[Any]:

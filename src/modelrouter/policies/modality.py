@@ -7,7 +7,7 @@ from typing import Final
 from modelrouter.exceptions import InvalidTaskError
 from modelrouter.policies.decision import Candidate, Decision, Reason
 
-__all__ = ["check_answered_in_words", "told_of_pictures"]
+__all__ = ["check_answered_in_words", "with_pictures_left_out"]
 
 _LEFT_OUT: Final = Reason(
     "pictures",
@@ -29,11 +29,11 @@ def check_answered_in_words(decision: Decision) -> None:
     raise InvalidTaskError(
         "task",
         "asks for a picture, and a completion is words.",
-        hint='Call generate_image(prompt) to have it drawn; say kind="chat" to have it in words.',
+        hint='Call image_generation(prompt) to have it drawn; say kind="chat" to have it in words.',
     )
 
 
-def told_of_pictures(decision: Decision) -> Decision:
+def with_pictures_left_out(decision: Decision) -> Decision:
     """The decision, with a word about each model that may do the task without its pictures."""
     if "vision" in decision.signals.needs or not any(map(_blind, decision.feasible)):
         return decision

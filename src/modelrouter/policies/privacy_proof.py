@@ -8,20 +8,20 @@ from typing import Any
 
 from modelrouter.catalog.card import ModelCard
 
-__all__ = ["Check", "Hop", "Proof", "Surroundings", "checks"]
+__all__ = ["Check", "Hop", "Proof", "RouterSetup", "checks"]
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One look at a model before it was to be asked: whether it may have the task."""
+    """One model that a call came to: where it runs, and whether it was asked or passed over."""
 
     model: str
     location: str
-    allowed: bool
+    asked: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RouterSetup:
     """What else a router does with tasks, as far as it matters where they go.
 
     Attributes:
@@ -91,15 +91,15 @@ def checks(
     confined_by: str,
     feasible: Iterable[ModelCard],
     hops: Iterable[Hop],
-    around: Surroundings | None,
+    setup: RouterSetup | None,
 ) -> Proof:
     """The proof for one decision.
 
     Args:
         confined_by: the constraint that allows local models only; empty where there is none.
         feasible: the models that may be asked.
-        hops: what was looked at before models were asked, so far.
-        around: what the router does besides; ``None`` for a decision without a router.
+        hops: the models that the call came to; none for a decision by itself.
+        setup: what the router does besides; ``None`` for a decision without a router.
     """
     cards = tuple(feasible)
     found = [
@@ -110,12 +110,12 @@ def checks(
         ),
         _candidates(cards),
         _hops(tuple(hops)),
-        *_backends(cards, around),
+        *_backends(cards, setup),
     ]
-    if around is not None:
-        found += _files(around)
-        if around.hooks:
-            text = f"{around.hooks} of your own receive the decision and the answer"
+    if setup is not None:
+        found += _files(setup)
+        if setup.hooks:
+            text = f"{setup.hooks} of your own receive the decision and the answer"
             found.append(Check("hooks", None, text))
     found.append(Check("logs", True, "no line that this package logs holds text of a task"))
     return Proof(tuple(found))
@@ -130,32 +130,33 @@ def _candidates(cards: tuple[ModelCard, ...]) -> Check:
 
 
 def _hops(hops: tuple[Hop, ...]) -> Check:
-    away = [hop.model for hop in hops if hop.allowed and hop.location != "local"]
+    away = [hop.model for hop in hops if hop.asked and hop.location != "local"]
     if away:
         return Check("hops", False, f"asked away from this machine: {', '.join(away)}")
     if not hops:
         return Check(
             "hops", True, "every attempt (retry, fallback, escalation) is checked again before it"
         )
-    looked = ", ".join(f"{hop.model} ({'asked' if hop.allowed else 'refused'})" for hop in hops)
+    looked = ", ".join(f"{hop.model} ({'asked' if hop.asked else 'not asked'})" for hop in hops)
     return Check("hops", True, f"checked again before every attempt: {looked}")
 
 
-def _backends(cards: tuple[ModelCard, ...], around: Surroundings | None) -> Iterator[Check]:
+def _backends(cards: tuple[ModelCard, ...], setup: RouterSetup | None) -> Iterator[Check]:
+    own = frozenset[str]() if setup is None else setup.own_backends
     for card in cards:
-        if card.location != "local" or card.backend == "llamacpp":
+        if card.location != "local":
             continue
         if card.api_base:
             text = (
                 f"{card.name} is a server on this machine, {card.api_base}; it may do what it likes"
             )
-        elif around is None or card.backend in around.own_backends:
+        elif card.backend in own or (setup is None and card.path is None):
             text = f"{card.name} runs in your own backend {card.backend!r}"
         else:
             continue
         yield Check("backends", None, text)
 
 
-def _files(around: Surroundings) -> Iterator[Check]:
-    yield Check("cache", True, around.cache or "there is none")
-    yield Check("ledger", True, around.ledger or "there is none")
+def _files(setup: RouterSetup) -> Iterator[Check]:
+    yield Check("cache", True, setup.cache or "there is none")
+    yield Check("ledger", True, setup.ledger or "there is none")

@@ -68,7 +68,10 @@ def checked(schema: Any) -> Checker:
     newest = jsonschema.Draft202012Validator
     drafts = (newest, jsonschema.Draft7Validator, jsonschema.Draft4Validator)
     if named:
-        drafts = (jsonschema.validators.validator_for(schema, default=newest),)  # type: ignore[assignment]
+        try:
+            drafts = (jsonschema.validators.validator_for(schema, default=newest),)  # type: ignore[assignment]
+        except ValueError as exc:  # jsonschema takes it for an address, whatever it is
+            raise Unreadable("#/$schema", f"it is not an address ({exc})") from exc
     first = None
     for draft in drafts:
         try:

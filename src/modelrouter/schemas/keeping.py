@@ -89,12 +89,12 @@ def kept(schema: Any) -> Kept:
     """What a grammar can keep of a schema, and what is to be checked afterwards.
 
     Raises:
-        Unreadable: it is no schema, refers to what is not there, or nothing is valid under it.
+        Unreadable: it is not a schema, refers to what is not there, or nothing is valid under it.
     """
     try:
         text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as exc:
-        raise Unreadable("#", f"it is no JSON ({exc})") from exc
+        raise Unreadable("#", f"it is not JSON ({exc})") from exc
     return _kept(text)
 
 
@@ -251,7 +251,7 @@ class _Writer:
         except (Unresolvable, ValueError, TypeError, AttributeError) as exc:
             raise Unreadable(path, f"it refers to {ref!r}, which is not there") from exc
         if not isinstance(found.contents, (bool, Mapping)):
-            raise Unreadable(path, f"it refers to {ref!r}, which is no schema")
+            raise Unreadable(path, f"it refers to {ref!r}, which is not a schema")
         return found.contents, found.resolver
 
     def _reference(self, ref: Any, resolver: Any, path: str, notes: _Notes, alone: bool) -> Schema:

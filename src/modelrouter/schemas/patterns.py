@@ -182,5 +182,5 @@ def _code(found: re.Match[str]) -> str:
         return f"\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08X}"
     value = next(int(group, 16) for group in found.groups()[2:] if group is not None)
     if 0xD800 <= value <= 0xDFFF or value > 0x10FFFF:
-        raise NotKept("it has a code point that is no character")
+        raise NotKept("it has a code point that is not a character")
     return f"\\U{value:08X}"

@@ -73,7 +73,7 @@ def bounds(node: Mapping[str, Any], out: dict[str, Any]) -> None:
     types = _listed(node.get("type"))
     if "integer" not in types or "number" in types or "multipleOf" in node:
         return
-    # Digits without end are no number to anyone; a weak model may write them.
+    # Digits without end are not a number to anyone; a weak model may write them.
     low = [out[k] for k in ("minimum", "exclusiveMinimum") if k in out]
     high = [out[k] for k in ("maximum", "exclusiveMaximum") if k in out]
     if not low:

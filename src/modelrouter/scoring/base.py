@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, overload, runtime_checkable
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
-from modelrouter.catalog.card import ModelCard, Price, Speed
+from modelrouter.catalog.card import ModelCard, Speed
+from modelrouter.catalog.cost import expected_image_usd, expected_token_usd
 from modelrouter.catalog.discovery import Unavailable
 from modelrouter.signals.base import Difficulty, Signals
 from modelrouter.task import Kind, Task
@@ -19,10 +20,6 @@ __all__ = [
     "Scorer",
     "assess",
 ]
-
-UNKNOWN_PRICE = Price(input=10e-6, output=30e-6)
-"""What a hosted model of unknown price is taken to cost: a large model's price, so that
-not knowing never looks cheap."""
 
 
 @runtime_checkable
@@ -72,7 +69,7 @@ class CandidateSet:
         """Take the cards as they are now; later changes to the arguments are not seen."""
         self.cards = tuple(cards)
         self.unavailable = dict(unavailable or {})
-        self.prices = [_token_prices(card) for card in self.cards]
+        self.prices = [expected_token_usd(card) for card in self.cards]
         self.speeds = [
             (s.first_token_s, s.prefill_tokens_per_s, s.decode_tokens_per_s)
             for s in (card.speed for card in self.cards)
@@ -146,7 +143,7 @@ class Predictions(Sequence[Prediction]):
         input_usd, output_usd = candidate_set.prices[at]
         cost_usd = prompt * input_usd + output * output_usd
         if self._signals.kind == "image_generation":
-            cost_usd += picture_usd(candidate_set.cards[at])
+            cost_usd += expected_image_usd(candidate_set.cards[at])
         if (
             self._measured
             and (speed := self._measured.get(candidate_set.cards[at].name)) is not None
@@ -207,28 +204,3 @@ def assess(
     return RoutingContext(
         task, signals, Predictions(candidate_set, task, signals, scorer, measured)
     )
-
-
-EXPECTED_PICTURE_TOKENS: Final = 1_056
-"""Tokens of one picture of 1024 x 1024 pixels in medium quality, as OpenAI counts them."""
-
-
-def picture_usd(card: ModelCard) -> float:
-    """USD expected for one picture."""
-    if card.location == "local":
-        return 0.0
-    price = card.price or UNKNOWN_PRICE
-    return EXPECTED_PICTURE_TOKENS * price.output if price.image is None else price.image
-
-
-def _token_prices(card: ModelCard) -> tuple[float, float]:
-    if card.location == "local":
-        return 0.0, 0.0
-    price = card.price or UNKNOWN_PRICE
-    return price.input, price.output
-
-
-def expected_cost_usd(card: ModelCard, prompt_tokens: int, output_tokens: int) -> float:
-    """USD for the task; local models are free, an unknown price counts as a large model's."""
-    input_usd, output_usd = _token_prices(card)
-    return prompt_tokens * input_usd + output_tokens * output_usd

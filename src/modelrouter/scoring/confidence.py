@@ -24,7 +24,7 @@ class Curves:
     """P(right) by kind, from the geometric mean of an answer's token probabilities.
 
     Each kind has points (probability, P(right)), both rising, with straight lines between them. A
-    kind without any keeps the probability as it is: it orders answers, but is no frequency. None
+    kind without any keeps the probability as it is: it orders answers, but is not a frequency. None
     ship: what a probability means depends on the model and on what counts as right.
     """
 

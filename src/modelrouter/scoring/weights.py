@@ -158,7 +158,7 @@ def load(path: str | Path) -> Weights:
         raise ScorerFileError(f"Cannot read {path}: {exc.strerror or exc}.") from exc
     if not data.startswith(MAGIC):
         raise ScorerFileError(
-            f"{path} is no file of scorer weights.", hint="Make one with `modelrouter fit`."
+            f"{path} is not a file of scorer weights.", hint="Make one with `modelrouter fit`."
         )
     try:
         return _parsed(data, path)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from modelrouter.task import Kind
 
@@ -66,13 +66,26 @@ class Signals:
     pii: tuple[str, ...]
     characters: int
     user_turns: int
-    system_tokens: int
+    system_tokens: int = 0
     difficulty: tuple[float, ...] = ()
 
     @property
     def context_tokens(self) -> int:
         """Prompt and expected answer together: what must fit a model's window."""
         return self.prompt_tokens + self.output_tokens
+
+    def model_dump(self) -> dict[str, Any]:
+        """The signals as plain data; without ``difficulty``, which is for one scorer only."""
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "difficulty"}
+        lists = {"needs": sorted(self.needs), "pii": list(self.pii)}
+        return {**found, **lists, "context_tokens": self.context_tokens}
+
+    @classmethod
+    def of_dump(cls, dumped: Mapping[str, Any]) -> Signals:
+        """The signals that :meth:`model_dump` wrote, of this version or one before."""
+        known = {f.name: dumped[f.name] for f in fields(cls) if f.name in dumped}
+        sets = {"needs": frozenset(dumped["needs"]), "pii": tuple(dumped["pii"])}
+        return cls(**{**known, **sets})
 
     @property
     def contains_pii(self) -> bool:

@@ -1,7 +1,7 @@
 """Complexity: how likely a small model is to fail, from the wording alone.
 
 A plain, documented heuristic: each kind has a base; length, the number of things asked at once, and
-words that ask for derivation or design add to it. It orders tasks; it is no measured frequency.
+words that ask for derivation or design add to it. It orders tasks; it is not a measured frequency.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from modelrouter.signals.base import Difficulty
+from modelrouter.signals.kind_table import FACTS
 from modelrouter.task import Kind
 
 __all__ = ["HARD_WORDS", "estimate_complexity", "estimate_difficulty"]
@@ -18,23 +19,6 @@ _HEAD: Final = 1_200
 _TAIL: Final = 600
 """Only the first and last characters are looked at; the length is exact."""
 
-_BASE: Final[dict[Kind, float]] = {
-    "completion": 0.10,
-    "grammar": 0.10,
-    "chat": 0.05,
-    "classification": 0.20,
-    "extraction": 0.25,
-    "embedding": 0.05,
-    "summarization": 0.22,
-    "translation": 0.28,
-    "question_answering": 0.30,
-    "creative_writing": 0.38,
-    "image_understanding": 0.40,
-    "image_generation": 0.40,
-    "code": 0.50,
-    "math": 0.45,
-    "reasoning": 0.55,
-}
 _LENGTH_SHARE: Final = 0.15
 _LONG: Final = 6_000
 """Characters at which length has added half of its share."""
@@ -74,7 +58,7 @@ def estimate_difficulty(text: str, kind: Kind) -> Difficulty:
 def estimate_complexity(text: str, kind: Kind) -> float:
     """0 to 1, from the last user turn's text and kind."""
     sample = text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n{text[-_TAIL:]}"
-    score = _BASE[kind] + _LENGTH_SHARE * len(text) / (len(text) + _LONG)
+    score = FACTS[kind].complexity + _LENGTH_SHARE * len(text) / (len(text) + _LONG)
     if kind in _SIMPLE:
         # Their text is material to work on: its words say nothing about the work.
         return min(1.0, score)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from modelrouter.signals.base import UNDETERMINED, Tokenizer
+from modelrouter.signals.kind_table import FACTS
 from modelrouter.task import Kind, Message, Task
 
 __all__ = [
@@ -136,7 +137,7 @@ def _foreign(text: str, language: str) -> float:
     letters = len(data) - len(data.translate(None, _LOWER))
     if language != UNDETERMINED:
         return _OTHER_LANGUAGE * letters
-    # Of no known language are code and lists as well: those are no words.
+    # Of no known language are code and lists as well: those are not words.
     return _UNKNOWN_LANGUAGE * letters if _is_wordy(text) else 0.0
 
 
@@ -207,25 +208,6 @@ def _compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
-# Tokens of an answer: at least, per token of the turn, at most. Orders of magnitude, from what
-# such answers usually take.
-_OUTPUT: Final[dict[Kind, tuple[int, float, int]]] = {
-    "completion": (30, 0.0, 30),
-    "grammar": (8, 1.0, 4_000),
-    "summarization": (60, 0.25, 400),
-    "translation": (10, 1.2, 4_000),
-    "classification": (8, 0.0, 8),
-    "extraction": (40, 0.3, 800),
-    "question_answering": (150, 0.0, 150),
-    "chat": (60, 0.0, 60),
-    "code": (400, 0.5, 2_000),
-    "math": (350, 0.0, 350),
-    "reasoning": (600, 0.0, 600),
-    "creative_writing": (500, 0.0, 500),
-    "image_understanding": (200, 0.0, 200),
-    "image_generation": (0, 0.0, 0),
-    "embedding": (0, 0.0, 0),
-}
 _WORDS_WANTED: Final = re.compile(r"[0-9](?<![0-9.,].)[0-9]{1,4}(?=[ -]words?\b)")
 _TOKENS_PER_WORD: Final = 1.35
 _WINDOW: Final = 2_000
@@ -237,7 +219,7 @@ _NOT_WORDY: Final = 0.1
 
 
 def _expected_output(kind: Kind, text: str, tokens: int) -> int:
-    least, per_token, most = _OUTPUT[kind]
+    least, per_token, most = FACTS[kind].output
     if most and "word" in text[:_WINDOW] and (wanted := _WORDS_WANTED.search(text[:_WINDOW])):
         return round(int(wanted[0]) * _TOKENS_PER_WORD)
     return round(min(most, max(least, per_token * tokens)))

@@ -225,7 +225,7 @@ def _by_words(sample: str) -> str:
         votes["fr"] = votes.get("fr", 0.0) + 0.7 * len(_ELISION.findall(lowered))
     if any(votes.values()):
         best = max(votes, key=votes.__getitem__)
-        # One or two chance words in a long text of some other language are no evidence.
+        # One or two chance words in a long text of some other language prove nothing.
         if votes[best] >= _EVIDENCE * len(words):
             return best
     elif sample.isascii() and any(word.endswith(_ENGLISH_ENDINGS) for word in words):

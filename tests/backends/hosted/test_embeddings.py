@@ -155,7 +155,7 @@ def test_texts_and_pictures_in_one_space_by_a_hosted_model(
     server.script(behaviour)
     base = server.base_url.removesuffix("/v1") + path
     fields = {"modalities_in": {"text", "image"}, "modalities_out": {"embedding"}}
-    reply = router(name, base, **fields).embed(["a fox", picture(), "a dog"])
+    reply = router(name, base, **fields).embedding(["a fox", picture(), "a dog"])
     expected = [[0.6, 0.8], [0.0, 1.0], [0.6, 0.8]]
     assert all(v == pytest.approx(e) for v, e in zip(reply.vectors, expected, strict=True))
     assert [item.index for item in reply.data] == [0, 1, 2]
@@ -163,5 +163,5 @@ def test_texts_and_pictures_in_one_space_by_a_hosted_model(
 
 def test_a_model_of_texts_alone_is_not_asked_about_pictures(router, server) -> None:
     with pytest.raises(NoEligibleModelError, match="does not see"):
-        router().embed(["a fox", picture()])
+        router().embedding(["a fox", picture()])
     assert not server.requests

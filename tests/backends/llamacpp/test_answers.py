@@ -295,7 +295,7 @@ def test_a_schema_nested_beyond_reason_is_refused(shared_backend, models):
         ({"logit_bias": {1: float("nan")}}, "logit_bias"),
         ({"topk": 3}, "'top_k'"),
         ({"extra_body": {"min_p": 2}}, "min_p=2"),
-        ({"extra_body": {"temperature": "hot"}}, "no number"),
+        ({"extra_body": {"temperature": "hot"}}, "must be a number"),
         ({"top_k": 1.5}, "whole number"),
         ({"stop": [1]}, "stop"),
         ({"seed": "x"}, "seed"),

@@ -222,7 +222,9 @@ def test_answers_wait_once_for_short_prompts_so_as_to_go_on_together(models, tri
     told: list[list[int]] = []
     for text in ("?", "abcdefgh", "ijklmnop", ""):
         if text:
-            found = admit(job_of(models.endless, text, max_tokens=99), loaded, 256, 99)
+            found = admit(
+                job_of(models.endless, text, max_tokens=99), loaded, 256, 99, lambda: True
+            )
             engine.begin(found[0])
             under_way += found
         engine.step()
@@ -550,7 +552,7 @@ def test_bounds_that_make_no_sense_are_refused(setting):
 def test_settings_name_what_llama_cpp_cannot_do():
     with pytest.raises(ConfigurationError, match=r"slots=257.*256"):
         LlamaCppSettings(slots=257)
-    with pytest.raises(ConfigurationError, match="n_batch=100 is no multiple of 64"):
+    with pytest.raises(ConfigurationError, match="n_batch=100 must be a multiple of 64"):
         LlamaCppSettings(n_batch=100)
 
 

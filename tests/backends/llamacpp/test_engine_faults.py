@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelrouter._memory import container_free
+from modelrouter._common.memory import container_free
 from modelrouter.backends.base import EmbeddingRequest
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
 from modelrouter.backends.llamacpp.engine.channel import Failed, SyncChannel

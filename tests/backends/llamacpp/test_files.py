@@ -1,4 +1,4 @@
-"""Files that are no models, or broken ones: a typed error each, and never the process's end."""
+"""Files that are not models, or broken ones: a typed error each, and never the process's end."""
 
 from __future__ import annotations
 

@@ -166,13 +166,13 @@ def stray(weights: dict[str, Any]) -> None:
     ("options", "problem"),
     [
         ({"architecture": "phi2"}, "made for the architecture 'phi2'"),
-        ({"kind": "model"}, "is no adapter"),
+        ({"kind": "model"}, "is not an adapter"),
         ({"only": lambda name: False}, "adapts nothing"),
         ({"change": drop_one}, "but one of lora_a and lora_b"),
         ({"change": rename}, "does not have"),
         ({"change": narrow}, r"\(64, 64\)"),
         ({"change": other_rank}, r"\(64, 2\)"),
-        ({"change": stray}, "no part of a LoRA"),
+        ({"change": stray}, "not part of a LoRA"),
     ],
 )
 def test_an_adapter_that_does_not_fit_is_refused_before_it_is_loaded(
@@ -201,9 +201,9 @@ def test_files_that_are_missing_cut_or_no_gguf(base: Path, adapter: Path, tmp_pa
         ModelCard.local(base, lora=cut)
     noise = tmp_path / "noise.gguf"
     noise.write_bytes(bytes(200))
-    with pytest.raises(ModelFileError, match="no GGUF"):
+    with pytest.raises(ModelFileError, match="not a GGUF"):
         ModelCard.local(base, lora=noise)
-    with pytest.raises(ModelFileError, match="is no adapter"):
+    with pytest.raises(ModelFileError, match="is not an adapter"):
         ModelCard.local(base, lora=base)
     with pytest.raises(ModelFileError, match="adapter, not a whole model"):
         ModelCard.local(adapter)

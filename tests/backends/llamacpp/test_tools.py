@@ -225,7 +225,7 @@ def test_a_tool_choice_says_what_may_be_called(
         (TOOLS, "sometimes", "tool_choice='sometimes'"),
         (TOOLS, {"type": "function", "function": {"name": "fly"}}, "'fly'"),
         ((), "required", "'required', and tools is empty"),
-        (({"type": "function"},), None, r"tools\[0\] is no function"),
+        (({"type": "function"},), None, r"tools\[0\] must be a function"),
         ((WEATHER, WEATHER), None, "two functions named 'get_weather'"),
     ],
 )

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
-from modelrouter._process import OfOneProcess
+from modelrouter._common.process import OfOneProcess
 from modelrouter.backends.base import EmbeddingRequest, MixedRequest, Picture, Request
 from modelrouter.backends.clip.model import ClipModel
 from modelrouter.catalog.card import ModelCard
@@ -46,7 +46,7 @@ class ClipBackend(OfOneProcess):
 
     def embed_mixed(self, request: MixedRequest) -> EmbeddingResponse:
         """See :meth:`MixedBackend.embed_mixed`."""
-        return self._embedded(request, "items")
+        return self._embedded(request, "input")
 
     async def aembed_mixed(self, request: MixedRequest) -> EmbeddingResponse:
         """As :meth:`embed_mixed`, on a thread."""
@@ -128,5 +128,7 @@ class ClipBackend(OfOneProcess):
 
 def _no_text(card: ModelCard) -> BadRequestError:
     return BadRequestError(
-        f"{card.name} makes vectors, no text.", model=card.name, hint="Call router.embed([...])."
+        f"{card.name} makes vectors, no text.",
+        model=card.name,
+        hint="Call router.embedding([...]).",
     )

@@ -22,7 +22,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, TypeVar
 
-from modelrouter._process import OfOneProcess
+from modelrouter._common.process import OfOneProcess
 from modelrouter.backends.base import Request
 from modelrouter.backends.hosted.bounds import REPLY, STREAM, bounded
 from modelrouter.backends.hosted.calling import athrough_own_client, through_own_client
@@ -144,6 +144,10 @@ class LiteLLMBackend(OfOneProcess, HostedImages, HostedEmbeddings):
 
     def warm(self, card: ModelCard) -> None:
         """Import litellm, which takes seconds, in a background thread."""
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Import litellm in the background, which takes seconds."""
         warm()
 
     def close(self) -> None:

@@ -62,7 +62,7 @@ class Limits:
 
     Attributes:
         body: of all of it.
-        line: of one line of a stream, and of one event; ``None`` for what is no stream.
+        line: of one line of a stream, and of one event; ``None`` for what is not a stream.
         event_lines: lines of one event. Readers join an event's lines one by one.
     """
 
@@ -325,7 +325,7 @@ class _Lines:
                 raise BoundExceeded("an event of the stream has too many lines")
         else:
             if self._event_has_long_line or not _is_an_object(line):
-                raise BoundExceeded("a long line of the stream is no event of its own")
+                raise BoundExceeded("a long line of the stream is not an event of its own")
             self._event_has_long_line = self._events
         self._before = line[-2:]
 
@@ -335,7 +335,7 @@ class _Lines:
 
 
 def _is_an_object(line: bytes) -> bool:
-    """Whether a line holds a JSON object that is no error, alone or as the data of an event."""
+    """Whether a line holds a JSON object that is not an error, alone or as the data of an event."""
     try:
         told = json.loads(line.removeprefix(b"data:"))
     except (ValueError, RecursionError):

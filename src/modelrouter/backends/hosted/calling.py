@@ -1,4 +1,4 @@
-"""One hosted call that is no conversation: bounded in time, its errors translated."""
+"""One hosted call that is not a conversation: bounded in time, its errors translated."""
 
 from __future__ import annotations
 

@@ -325,9 +325,9 @@ class _Failure:
         card = self.card
         for link in self.chain:
             if isinstance(link, json.JSONDecodeError):
-                return malformed(card, f"it is no JSON ({link.msg})")
+                return malformed(card, f"it is not JSON ({link.msg})")
             if isinstance(link, UnicodeDecodeError):  # what is sent is encoded, never decoded
-                return malformed(card, "it is no UTF-8")
+                return malformed(card, "it is not UTF-8")
             if isinstance(link, RecursionError):
                 return malformed(card, "it is nested too deeply")
         text = " ".join(self.texts)

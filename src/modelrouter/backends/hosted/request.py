@@ -27,7 +27,7 @@ def parameters(request: Request, *, stream: bool = False) -> dict[str, Any]:
 
     Raises:
         AuthenticationError: the key is missing or cannot be sent.
-        BadRequestError: the card's api_base is no address.
+        BadRequestError: the card's api_base is not an address.
     """
     card = request.card
     made: dict[str, Any] = {
@@ -76,10 +76,10 @@ def _checked_address(card: ModelCard, address: str) -> str:
         parts = urlsplit(address)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return address
-    except ValueError:  # brackets without an end, a port that is no number
+    except ValueError:  # brackets without an end, a port that is not a number
         pass
     raise BadRequestError(
-        f"{card.name}: its api_base is no http:// or https:// address.",
+        f"{card.name}: its api_base must be an http:// or https:// address.",
         model=card.name,
         hint='Write it as "https://host:port/v1".',
     )

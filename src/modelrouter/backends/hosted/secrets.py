@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 __all__ = ["without"]
 
-_PIECE: Final = 8  # so many characters of a key in a row are no accident, and tell too much
+_PIECE: Final = 8  # so many characters of a key in a row are not an accident, and tell too much
 _MASK: Final = r"(?:[*#•…]{1,64}|\.{2,64}|[xX]{3,64})"
 """Bounded, so that a text of nothing else does not make each place be looked at from each other;
 of a longer mask the rest is found in the next place."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from modelrouter._process import OfOneProcess
+from modelrouter._common.process import OfOneProcess
 from modelrouter.backends.base import EmbeddingRequest, Request, Stop
 from modelrouter.backends.llamacpp.adapter import adapter_of, key_of
 from modelrouter.backends.llamacpp.engine.channel import (
@@ -174,6 +174,10 @@ class LlamaCppBackend(OfOneProcess):
         """Load the model in the background; what goes wrong is told to the first request."""
         if card.path is not None and not self._closed:
             self._worker(card, card.path).warm()
+
+    def keeps_to_floor(self, card: ModelCard) -> bool:
+        """Every model's answers can be given up below a floor of confidence."""
+        return True
 
     def unload(self, card: ModelCard | None = None) -> None:
         """Free a model's memory, or every model's, once what runs has ended; blocks until then.

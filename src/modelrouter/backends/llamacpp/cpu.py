@@ -45,7 +45,7 @@ def _linux_quota() -> int:
     """The container's share of processors (cgroup v2), rounded up; huge where unlimited."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = _QUOTA.read_text("ascii").split()
-        return max(1, math.ceil(int(quota) / int(period)))  # "max" is no number: unlimited
+        return max(1, math.ceil(int(quota) / int(period)))  # "max" is not a number: unlimited
     return sys.maxsize
 
 

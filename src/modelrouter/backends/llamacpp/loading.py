@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from modelrouter._memory import available_bytes, gigabytes
+from modelrouter._common.memory import available_bytes, gigabytes
 from modelrouter.backends.llamacpp.adapter import Adapter
 from modelrouter.backends.llamacpp.engine.native import (
     CacheType,
@@ -121,7 +121,9 @@ def load(
         if adapter is not None:
             check_adapter(adapter.path, path)
     except ValueError as exc:  # a path that no file can have
-        raise ModelFileError(f"{str(path)!r} is no path: {exc}.", hint="Check the path.") from exc
+        raise ModelFileError(
+            f"{str(path)!r} is not a path: {exc}.", hint="Check the path."
+        ) from exc
     free = available_bytes()
     if header.file_size > free:
         raise LocalModelError(

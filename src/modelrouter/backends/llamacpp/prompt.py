@@ -50,7 +50,7 @@ class PromptWriter:
             override: a template's name or its Jinja, to be used in place of the file's own.
 
         Raises:
-            LocalModelError: there is none, no such name, or one that is no Jinja.
+            LocalModelError: there is none, no such name, or one that is not Jinja.
         """
         return self._ready(override)[0]
 
@@ -87,7 +87,7 @@ class PromptWriter:
 
         Raises:
             BadRequestError: the template refuses the messages or has no place for tools, or they
-                are no valid Unicode.
+                are not valid Unicode.
             LocalModelError: as for :meth:`template`; also a template that does not come to an end.
             RenderingStopped: ``go_on`` said so.
         """
@@ -106,7 +106,7 @@ class PromptWriter:
                 tokens += self._model.tokenize(part, special=not typed, whole=self._control)
         except UnicodeEncodeError as exc:
             raise BadRequestError(
-                "A message holds half a surrogate pair, which is no character.",
+                "A message holds half a surrogate pair, which is not a character.",
                 model=name,
                 hint="Decode it with errors='replace'.",
             ) from exc
@@ -234,7 +234,7 @@ def plain_messages(messages: Sequence[Mapping[str, Any]], name: str) -> list[dic
     """Messages as chat templates know them: text contents, and "system" for "developer".
 
     Raises:
-        BadRequestError: a part that is no text.
+        BadRequestError: a part that is not a text.
     """
     plain = []
     for message in messages:

@@ -70,7 +70,7 @@ class Renderer:
 
     Raises:
         TemplateLimitError: the source is too long.
-        jinja2.TemplateError: it is no Jinja; the compiler lets other errors out too.
+        jinja2.TemplateError: it is not Jinja; the compiler lets other errors out too.
     """
 
     def __init__(self, source: str, bos: str, eos: str, *, most_s: float = _MOST_SECONDS) -> None:

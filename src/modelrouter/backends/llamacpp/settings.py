@@ -91,7 +91,7 @@ class LlamaCppSettings:
                 f"slots={self.slots} is more than llama.cpp has.", hint=f"Use 1 to {_MOST_SLOTS}."
             )
         if self.n_batch % PART:
-            raise ConfigurationError(f"n_batch={self.n_batch} is no multiple of {PART}.")
+            raise ConfigurationError(f"n_batch={self.n_batch} must be a multiple of {PART}.")
         if self.cache_type not in (None, *get_args(CacheType)):
             raise ConfigurationError(
                 f"cache_type={self.cache_type!r} is unknown.",

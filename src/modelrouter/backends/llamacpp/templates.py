@@ -185,7 +185,7 @@ def named(name: str) -> ChatTemplate:
         return NAMED[name.lower()]
     except KeyError:
         raise ConfigurationError(
-            f"chat_template={name!r} is no template's name, and no Jinja either.",
+            f"chat_template={name!r} is neither a template's name nor Jinja.",
             hint=f"The names are {', '.join(NAMED)}.",
         ) from None
 

@@ -1,7 +1,7 @@
 """Tool calls: how a model's template wants them written, and how they are read from its answer.
 
 Every family has its own form. A form is known by the markers in the template; the answer is read
-tolerantly, and what is no call is plain text.
+tolerantly, and what is not a call is plain text.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def chosen_tools(tools: Sequence[Mapping[str, Any]], tool_choice: Any, model: st
     """What ``tools`` and ``tool_choice`` ask for, as OpenAI means them.
 
     Raises:
-        BadRequestError: a tool that is none, two of one name, or a choice that cannot be made.
+        BadRequestError: what is not a tool, two of one name, or a choice that cannot be made.
     """
     names = [_name_of(tool, i, model) for i, tool in enumerate(tools)]
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
@@ -170,7 +170,7 @@ def _name_of(tool: Any, place: int, model: str) -> str:
     name = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(name, str) or not name:
         raise BadRequestError(
-            f"tools[{place}] is no function with a name.",
+            f"tools[{place}] must be a function with a name.",
             model=model,
             hint="Write {'type': 'function', 'function': {'name': ..., 'parameters': ...}}.",
         )
@@ -217,7 +217,7 @@ def _short(identifier: str) -> str:
 class ToolCallAssembler:
     """Parts an answer's text into what can be shown and the calls in it, as the text comes.
 
-    From the first sign of a call on, nothing is given out before the end: if it is no call after
+    From the first sign of a call on, nothing is given out before the end: if it is not a call after
     all, it is text.
 
     Args:
@@ -358,7 +358,7 @@ def _calls_at(text: str, at: int, form: Form) -> tuple[list[tuple[str, str]], in
 
 
 def _calls_in(value: Any) -> Iterator[tuple[str, str] | None]:
-    """Name and arguments of each call in a JSON value; ``None`` for what is none."""
+    """Name and arguments of each call in a JSON value; ``None`` for what is not one."""
     if isinstance(value, list):
         for item in value:
             yield None if isinstance(item, list) else next(_calls_in(item))

@@ -28,10 +28,10 @@ from modelrouter.signals.kind.cues import (
     SUBJECTS,
     TONES,
     Cue,
-    Role,
     find_cue,
     words,
 )
+from modelrouter.signals.kind_table import Role
 from modelrouter.task import Kind
 
 __all__ = ["DECISIVE", "Instruction", "Scores", "add", "without_material"]

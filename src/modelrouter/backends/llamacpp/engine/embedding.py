@@ -176,7 +176,7 @@ class Embedder:
             tokens = self.model.tokenize(text, special=False)
         except UnicodeEncodeError as exc:
             raise BadRequestError(
-                f"input[{place}] holds half a surrogate pair, which is no character.",
+                f"input[{place}] holds half a surrogate pair, which is not a character.",
                 model=self.name,
                 hint="Decode it with errors='replace'.",
             ) from exc

@@ -148,7 +148,7 @@ def _checked(name: str, value: Any, model: str) -> Any:
             raise _refused(f"logprobs={value!r} is neither True nor False.", model)
         return value
     if isinstance(value, bool) or not isinstance(value, int if name in _WHOLE else (int, float)):
-        raise _refused(f"{name}={value!r} is no {'whole ' * (name in _WHOLE)}number.", model)
+        raise _refused(f"{name}={value!r} must be a {'whole ' * (name in _WHOLE)}number.", model)
     low, high = _RANGES[name]
     if not low <= value <= high:
         raise _refused(f"{name}={value!r} is not between {low:g} and {high:g}.", model)

@@ -1,1 +1,1 @@
-"""Grammars: what a request asks of an answer's form, in llama.cpp's notation."""
+"""Grammars: what a request asks of an answer's form, in llguidance's notation."""

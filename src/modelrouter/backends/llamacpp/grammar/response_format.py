@@ -99,7 +99,7 @@ def _schemas(schema: Any, model: str, whose: str) -> tuple[Any, Any]:
         text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
         text.encode()
     except (TypeError, ValueError, RecursionError) as exc:
-        raise BadRequestError(f"{whose} is no JSON: {exc}", model=model) from exc
+        raise BadRequestError(f"{whose} is not JSON: {exc}", model=model) from exc
     if len(text) > _LONGEST_SCHEMA:
         raise BadRequestError(
             f"{whose} has {len(text):,} characters; {_LONGEST_SCHEMA:,} are "

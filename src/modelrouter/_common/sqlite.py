@@ -269,7 +269,7 @@ def translated(path: Path, what: str) -> Iterator[None]:
         ) from exc
     except UnicodeDecodeError as exc:  # in what the file says, or in SQLite's own message about it
         raise StorageError(
-            f"The {what} {path} is damaged: it holds what is no text.",
+            f"The {what} {path} is damaged: it holds what is not a text.",
             path=path,
             hint=_MOVE_AWAY,
         ) from exc

@@ -15,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelrouter import StorageError
-from modelrouter._sqlite import PICO, Schema, open_database, pico_usd, transaction, translated, usd
+from modelrouter._common.sqlite import (
+    PICO,
+    Schema,
+    open_database,
+    pico_usd,
+    transaction,
+    translated,
+    usd,
+)
 
 SCHEMA = Schema("notebook", 0x6D726E62, 1, ("CREATE TABLE notes (number INTEGER, text TEXT)",))
 LATER = Schema(
@@ -29,11 +37,11 @@ LATER = Schema(
     ),
 )
 
-ROOT = str(Path(__file__).parents[1])
+ROOT = str(Path(__file__).parents[2])
 WRITER = """
 import sys
-from modelrouter._sqlite import open_database
-from tests.test_sqlite import SCHEMA
+from modelrouter._common.sqlite import open_database
+from tests.common.test_sqlite import SCHEMA
 connection = open_database(sys.argv[1], SCHEMA)
 for number in range(100):
     connection.execute("INSERT INTO notes VALUES (?, 'x')", (number,))
@@ -101,9 +109,11 @@ def test_opening_a_file_again_leaves_the_locks_of_the_first_connection(path):
     first = open_database(path, SCHEMA)
     first.execute("INSERT INTO notes VALUES (1, 'x')")
     open_database(path, SCHEMA).close()  # would take the locks off, if it opened the file itself
-    other = (
-        "import sys; from tests.test_sqlite import *; open_database(sys.argv[1], SCHEMA).close()"
-    )
+    other = """
+import sys
+from tests.common.test_sqlite import *
+open_database(sys.argv[1], SCHEMA).close()
+"""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, *filter(None, sys.path)])}
     subprocess.run([sys.executable, "-c", other, str(path)], env=environment, check=True)
     assert path.with_name("notes.db-wal").exists()  # the last to leave would have taken it away

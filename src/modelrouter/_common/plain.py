@@ -22,7 +22,7 @@ def parsed(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, or nested more deeply or with longer numbers than Python reads.
+        ValueError: it is not JSON, or nested more deeply or with longer numbers than Python reads.
     """
     try:
         return json.loads(text)

@@ -1,0 +1,1 @@
+"""Small tools of every part: files, foreign data, memory, processes."""
