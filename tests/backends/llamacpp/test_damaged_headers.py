@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from modelrouter.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
@@ -233,6 +234,11 @@ def test_little_memory_is_a_typed_error_that_does_not_blame_the_file(
     assert after == "1"
 
 
+def trials_of(path: Path) -> list[psutil.Process]:
+    """The children that try the file; others, such as a server for all tests, are let alone."""
+    return [child for child in psutil.Process().children() if str(path) in child.cmdline()]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no signals")
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
 def test_a_trial_that_is_ended_from_outside_says_nothing_of_the_file(
@@ -241,13 +247,11 @@ def test_a_trial_that_is_ended_from_outside_says_nothing_of_the_file(
     import signal
     import threading
 
-    import psutil
-
     path = make_tiny_gguf(tmp_path / "m.gguf")
     raised: list[BaseException] = []
 
     def go_on() -> bool:
-        for child in psutil.Process().children():
+        for child in trials_of(path):
             child.send_signal(getattr(signal, how))
         return True
 
@@ -270,16 +274,15 @@ def test_an_interrupt_at_the_terminal_does_not_reach_the_trial(
 ) -> None:
     import os
 
-    import psutil
-
+    path = make_tiny_gguf(tmp_path / "m.gguf")
     groups: list[int] = []
 
     def go_on() -> bool:
-        groups.extend(os.getpgid(child.pid) for child in psutil.Process().children())
+        groups.extend(os.getpgid(child.pid) for child in trials_of(path))
         return False
 
     with pytest.raises(LocalModelError, match="broken off"):
-        try_out(make_tiny_gguf(tmp_path / "m.gguf"), 1, tmp_path / "trials", go_on)
+        try_out(path, 1, tmp_path / "trials", go_on)
     assert groups
     assert os.getpgrp() not in groups
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -121,7 +122,7 @@ def try_out(
         path: the file.
         n_threads: to compute with.
         cache_dir: where passed trials are remembered; ``None`` for the user's cache directory.
-        go_on: asked ten times a second; ``False`` ends the trial.
+        go_on: asked when the trial has begun and ten times a second; ``False`` ends it.
         lora: an adapter to be tried with it.
 
     Raises:
@@ -203,14 +204,11 @@ def _run(path: Path, n_threads: int, go_on: Callable[[], bool], lora: Path | Non
 
 def _wait(process: subprocess.Popen[bytes], path: Path, go_on: Callable[[], bool]) -> bytes:
     deadline = time.monotonic() + _SECONDS
-    while True:
-        try:
+    while go_on() and time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
             return process.communicate(timeout=0.1)[1]
-        except subprocess.TimeoutExpired as exc:
-            if go_on() and time.monotonic() < deadline:
-                continue
-            process.kill()
-            raise LocalModelError(f"The trial of {path} was broken off.") from exc
+    process.kill()
+    raise LocalModelError(f"The trial of {path} was broken off.")
 
 
 def _death(code: int) -> str:
